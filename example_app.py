@@ -1,0 +1,189 @@
+"""A small CI server that lets its administrators repair builds.
+
+``python example_app.py`` serves it on http://127.0.0.1:8080, from a SQLite file in the instance
+folder. Its environment:
+
+``DATABASE_URL``
+    another database, as an SQLAlchemy URL: ``postgresql+psycopg://…``, ``mysql+pymysql://…``
+``BUILD_ADMIN_TOKEN``
+    the administrator's bearer token; without it every start makes a new one
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+import click
+from flask import Flask
+from flask_httpauth import HTTPTokenAuth
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import BigInteger, String, Text, UniqueConstraint, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from flask_build_admin import BuildAdmin
+
+HOST = "127.0.0.1"
+PORT = 8080
+
+
+class Base(DeclarativeBase):
+    """The base of the server's models."""
+
+
+db = SQLAlchemy(model_class=Base)
+token_auth = HTTPTokenAuth()
+
+
+class User(Base):
+    """Someone with a token. Of the token only a hash is kept."""
+
+    __tablename__ = "users"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(50), unique=True)
+    role: Mapped[str] = mapped_column(String(20))
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+
+
+class Build(Base):
+    """One run of a pipeline; points in time are UNIX epoch seconds, 0 stands for not yet."""
+
+    __tablename__ = "builds"
+    __table_args__ = (UniqueConstraint("repo_id", "number"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    repo_id: Mapped[int]
+    number: Mapped[int]
+    parent: Mapped[int] = mapped_column(default=0)
+    event: Mapped[str] = mapped_column(String(250))
+    status: Mapped[str] = mapped_column(String(250))
+    error: Mapped[str] = mapped_column(Text, default="")
+    enqueued: Mapped[int] = mapped_column(BigInteger, default=0)
+    created: Mapped[int] = mapped_column(BigInteger, default=0)
+    started: Mapped[int] = mapped_column(BigInteger, default=0)
+    finished: Mapped[int] = mapped_column(BigInteger, default=0)
+    deploy: Mapped[str] = mapped_column(String(500), default="")
+    clone: Mapped[str] = mapped_column(String(1000))
+    source: Mapped[str] = mapped_column(String(1000))
+    title: Mapped[str] = mapped_column(String(1000), default="")
+    message: Mapped[str] = mapped_column(Text, default="")
+    commit: Mapped[str] = mapped_column(String(500))
+    sender: Mapped[str] = mapped_column(String(250), default="")
+    author: Mapped[str] = mapped_column(String(250), default="")
+    branch: Mapped[str] = mapped_column(String(500), default="")
+    ref: Mapped[str] = mapped_column(String(500), default="")
+    base_ref: Mapped[str] = mapped_column(String(500), default="")
+    host: Mapped[str] = mapped_column(String(250), default="")
+    runtime: Mapped[str] = mapped_column(String(250), default="")
+    distribution: Mapped[str] = mapped_column(String(250), default="")
+
+
+OCTOCAT = {
+    "id": 1,
+    "repo_id": 1,
+    "number": 1,
+    "parent": 1,
+    "event": "push",
+    "status": "created",
+    "error": "",
+    "enqueued": 1563474077,
+    "created": 1563474076,
+    "started": 1563474077,
+    "finished": 0,
+    "deploy": "",
+    "clone": "https://github.com/github/octocat.git",
+    "source": "https://github.com/github/octocat/commit/48afb5bdc41ad69bf22588491333f7cf71135163",
+    "title": "push received from https://github.com/github/octocat",
+    "message": "First commit...",
+    "commit": "48afb5bdc41ad69bf22588491333f7cf71135163",
+    "sender": "OctoKitty",
+    "author": "OctoKitty",
+    "branch": "main",
+    "ref": "refs/heads/main",
+    "base_ref": "",
+    "host": "company.localhost",
+    "runtime": "docker",
+    "distribution": "linux",
+}
+
+
+def hash_token(token: str) -> str:
+    """Hash a token for the database; a long random token needs no salt."""
+    return sha256(token.encode()).hexdigest()
+
+
+@token_auth.verify_token
+def verify_token(token: str) -> User | None:
+    """Find the user whose token it is."""
+    query = select(User).filter_by(token_hash=hash_token(token))
+    return db.session.scalars(query).one_or_none()
+
+
+@token_auth.get_user_roles
+def get_user_roles(user: User) -> str:
+    """Tell Flask-HTTPAuth what a user may do."""
+    return user.role
+
+
+def create_app(config: Mapping[str, Any] | None = None) -> Flask:
+    """Make the server.
+
+    :param config: overrides of the Flask configuration.
+    """
+    app = Flask(__name__)
+    app.config["SQLALCHEMY_DATABASE_URI"] = os.environ.get("DATABASE_URL", "sqlite:///ci.db")
+    app.config.from_mapping(config)
+    db.init_app(app)
+    app.register_blueprint(
+        BuildAdmin(
+            model=Build,
+            session=db.session,
+            auth=token_auth.login_required(role="admin"),
+            actor=lambda: token_auth.current_user().name,
+        )
+    )
+    with app.app_context():
+        db.create_all()
+        prepare()
+    return app
+
+
+def prepare() -> None:
+    """Seed an empty database, and give the administrator a token when the server starts."""
+    if db.session.get(Build, OCTOCAT["id"]) is None:
+        db.session.add(Build(**OCTOCAT))
+    command = click.get_current_context(silent=True)
+    if command is None or command.info_name == "run":  # and not for "flask shell", say
+        token = os.environ.get("BUILD_ADMIN_TOKEN") or secrets.token_urlsafe(32)
+        admin = db.session.scalars(select(User).filter_by(name="admin")).one_or_none()
+        if admin is None:
+            db.session.add(User(name="admin", role="admin", token_hash=hash_token(token)))
+        else:
+            admin.token_hash = hash_token(token)
+        port = PORT if command is None else command.params["port"]
+        greet(token, f"http://{HOST}:{port}/api/v1/admin/build")
+    db.session.commit()
+
+
+def greet(token: str, url: str) -> None:
+    """Print the administrator's token, and a request that can be pasted."""
+    authorization = f'-H "Authorization: Bearer {token}"'
+    print(
+        f"The administrator's bearer token: {token}\n"
+        "\n"
+        "Fetch the build, mark it as failed, and put it back whole:\n"
+        "\n"
+        f"curl -s {authorization} {url}/1 \\\n"
+        """  | sed 's/"status":"created"/"status":"error"/' \\\n"""
+        f"  | curl -X PUT {authorization} \\\n"
+        f'    -H "Content-Type: application/json" -d @- {url}\n',
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    create_app().run(HOST, PORT)

@@ -1,0 +1,74 @@
+"""JSON on the wire: the strict reader, the writer, and the entity tag of what was written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from hashlib import blake2b
+from math import isfinite
+from typing import Any
+
+from .errors import MalformedBody, plain
+
+#: A build as JSON has it: member to value.
+Document = dict[str, Any]
+
+
+def _unique(pairs: Sequence[tuple[str, Any]]) -> Document:
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise MalformedBody(f'The body has the member "{plain(twice[:100])}" more than once.')
+    return document
+
+
+def _constant(name: str) -> float:
+    raise MalformedBody(f"The body is not JSON: {name} is no JSON value.")
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if not isfinite(value):
+        raise MalformedBody("The body has a number that is too large.")
+    return value
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant, parse_float=_float)
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def decode(body: bytes) -> Document:
+    """Read one JSON object, and nothing that RFC 8259 leaves open to interpretation.
+
+    :param body: the bytes of the request.
+    :raises MalformedBody: not UTF-8, not JSON, trailing data, a member twice, ``NaN``, a number
+        or a nesting beyond the parser, or anything but an object.
+    """
+    try:
+        text = body.decode()
+        document = _decoder.decode(text)
+    except UnicodeDecodeError as error:
+        raise MalformedBody(f"The body is not UTF-8: byte {error.start} is invalid.") from error
+    except json.JSONDecodeError as error:
+        raise MalformedBody(
+            f"The body is not JSON: line {error.lineno}, column {error.colno}."
+        ) from error
+    except RecursionError as error:
+        raise MalformedBody("The body is nested too deeply.") from error
+    except ValueError as error:
+        # int() takes no more digits than sys.get_int_max_str_digits().
+        raise MalformedBody("The body has a number that is too long.") from error
+    if not isinstance(document, dict):
+        raise MalformedBody()
+    return document
+
+
+def encode(document: Document) -> bytes:
+    """Write a document as one line of JSON, its members in the order they have."""
+    return f"{_encoder.encode(document)}\n".encode()
+
+
+def entity_tag(body: bytes) -> str:
+    """Derive the opaque part of a strong entity tag (RFC 9110, section 8.8.3) from what is sent."""
+    return blake2b(body, digest_size=16).hexdigest()

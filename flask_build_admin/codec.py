@@ -1,0 +1,154 @@
+"""The schema at work on one database: documents in, values out, and builds back to documents."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from marshmallow import ValidationError, missing
+from sqlalchemy.engine import Dialect
+
+from .body import Document
+from .columns import limit
+from .compiled import Check, Show, compile_check, compile_show, compiles
+from .errors import BuildNotFound, InvalidBuild
+from .model import attribute_of, column_of, id_field
+from .schema import MISSING, BuildSchema
+
+_DECIMAL = re.compile("0|[1-9][0-9]{0,99}")
+
+
+class Incoming(NamedTuple):
+    """A whole build that can be stored."""
+
+    #: The id as the model has it: which build is meant.
+    id: Any
+    #: What the members are to be, as JSON.
+    document: Document
+    #: What the attributes are to be, as the model has them.
+    values: Mapping[str, Any]
+
+
+class BuildCodec:
+    """Translate between documents and the host's model, within the limits of its columns.
+
+    :param schema: the host's schema, or the contract's own.
+    :param model: the host's mapped class.
+    :param dialect: of the database the builds are in.
+    """
+
+    def __init__(self, schema: type[BuildSchema], model: type[Any], dialect: Dialect) -> None:
+        self.schema = schema()
+        #: Member to attribute, of the members that can be changed.
+        self.attributes: dict[str, str] = {}
+        #: Members that must be sent back as they are.
+        self.protected: list[str] = []
+        self.id_attribute, self.id_field = id_field(self.schema)
+        for name, field in self.schema.fields.items():
+            member = field.data_key or name
+            attribute = attribute_of(name, field)
+            if field.dump_only:
+                self.protected.append(member)
+            else:
+                self.attributes[member] = attribute
+            if field is self.id_field or not field.dump_only:
+                limit(field, column_of(model, attribute), dialect)
+        fast = compiles(self.schema)
+        self._check: Check = compile_check(self.schema) if fast else _undecided
+        #: Answers the document of a build.
+        self.show: Show = compile_show(self.schema) if fast else self._dump
+
+    def read(self, document: Document) -> Incoming:
+        """Check a whole document.
+
+        :raises InvalidBuild: with every problem of every member.
+        """
+        values = self._check(document)
+        if values is None:
+            return self._load(document)
+        return Incoming(values[self.id_attribute], document, values)
+
+    def read_id(self, text: str) -> Any:
+        """Read the id of a path as the schema's own ``id`` member would.
+
+        :param text: one segment of a path, decoded.
+        :raises BuildNotFound: it is no id that a build could have.
+        """
+        candidates: list[Any] = [int(text), text] if _DECIMAL.fullmatch(text) else [text]
+        for candidate in candidates:
+            try:
+                return self.id_field.deserialize(candidate)
+            except ValidationError:
+                continue
+        raise BuildNotFound
+
+    def show_id(self, build_id: Any) -> Any:
+        """Answer the member ``id`` of the build that has this id."""
+        return self.id_field.serialize("id", {self.id_attribute: build_id})
+
+    def _dump(self, build: Any) -> Document:
+        return dict(self.schema.dump(build))
+
+    def _load(self, document: Document) -> Incoming:
+        sent = dict(document)
+        wanted = {member: sent.pop(member) for member in self.protected if member in sent}
+        problems = {member: [MISSING] for member in self.protected if member not in wanted}
+        build_id = values = None
+        try:
+            if "id" in wanted:
+                build_id = self.id_field.deserialize(wanted["id"])
+        except ValidationError as error:
+            problems["id"] = list(_told(error.messages))
+        try:
+            values = self.schema.load(sent)
+        except ValidationError as error:
+            problems |= {
+                str(member): list(_told(told)) for member, told in error.messages_dict.items()
+            }
+        if problems:
+            order = dict.fromkeys([*self.schema.fields, *document, *problems])
+            raise InvalidBuild({name: problems[name] for name in order if name in problems})
+        if not isinstance(values, Mapping):
+            raise TypeError(
+                f"{type(self.schema).__name__}.load() answered {type(values).__name__}: a"
+                " post_load hook of a build schema must return the mapping it was given."
+            )
+        # Hooks may have changed what was sent, and a UUID may be written in two ways: what is
+        # wanted is what the loaded values look like.
+        for name, field in self.schema.load_fields.items():
+            member = field.data_key or name
+            shown = field.serialize(name, values) if field._CHECK_ATTRIBUTE else missing
+            if shown is not missing:
+                wanted[member] = shown
+            elif member in sent:
+                wanted[member] = sent[member]
+        return Incoming(values.get(self.id_attribute, build_id), wanted, values)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two JSON values are equal; to Python alone, 1, 1.0 and true are."""
+    if type(one) is type(other) and isinstance(one, str | int):
+        return bool(one == other)
+    return _canonical(one) == _canonical(other)
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _undecided(document: Document) -> None:
+    """Leave every document to the schema."""
+
+
+def _told(messages: Any, path: str = "") -> Iterator[str]:
+    """Flatten marshmallow's messages; those of nested fields tell where they belong."""
+    if isinstance(messages, dict):
+        for key, inner in messages.items():
+            yield from _told(inner, f"{path}{key}: ")
+    elif isinstance(messages, list):
+        for inner in messages:
+            yield from _told(inner, path)
+    else:
+        yield f"{path}{messages}"

@@ -1,0 +1,115 @@
+"""What the host's columns allow, as limits on the members, per database."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from marshmallow import ValidationError, fields, validate
+from sqlalchemy import BigInteger, Column, Enum, Integer, SmallInteger, String
+from sqlalchemy import Text as TextType
+from sqlalchemy.dialects import mysql
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from .fields import UnixTime, at_least, at_most
+
+Limit = Callable[[Any], Any]
+
+#: Bits of the integer types, the special ones before those they derive from.
+_BITS: tuple[tuple[type[TypeEngine[Any]], int], ...] = (
+    (mysql.TINYINT, 8),
+    (mysql.MEDIUMINT, 24),
+    (SmallInteger, 16),
+    (BigInteger, 64),
+    (Integer, 32),
+)
+
+#: Bytes that MySQL's and MariaDB's TEXT types hold.
+_TEXT_BYTES: tuple[tuple[type[TypeEngine[Any]], int], ...] = (
+    (mysql.TINYTEXT, 2**8 - 1),
+    (mysql.MEDIUMTEXT, 2**24 - 1),
+    (mysql.LONGTEXT, 2**32 - 1),
+    (TextType, 2**16 - 1),
+)
+
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def storable(value: Any) -> None:
+    """Refuse text that no database holds, however deep it lies in a value.
+
+    :raises marshmallow.ValidationError: U+0000, or a lone surrogate (RFC 8259, section 8.2).
+    """
+    if isinstance(value, str):
+        if "\0" in value:
+            raise ValidationError("holds U+0000")
+        if LONE_SURROGATE.search(value):
+            raise ValidationError("holds a lone surrogate")
+    elif isinstance(value, dict):
+        storable([*value.keys(), *value.values()])
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            storable(item)
+
+
+class Utf8Length(validate.Validator):
+    """Allow text of at most so many bytes in UTF-8."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+
+    def __call__(self, value: str) -> str:
+        """Refuse text that is longer."""
+        if len(value.encode(errors="surrogatepass")) > self.limit:
+            raise ValidationError(f"longer than {self.limit} bytes in UTF-8")
+        return value
+
+
+def limit(field: fields.Field[Any], column: Column[Any] | None, dialect: Dialect) -> None:
+    """Add to one field what every database and its own column on this database demand.
+
+    The field is changed in place: it must be one of a schema instance of the caller's own.
+    """
+    own = field.validators
+    field.validators = [*own, storable]
+    if column is None:
+        return
+    if isinstance(field, UnixTime) and field.aware is None:
+        field.aware = getattr(column.type, "timezone", False)
+    for added in _limits(column, dialect):
+        if not _implied(added, own):
+            field.validators.append(added)
+
+
+def _limits(column: Column[Any], dialect: Dialect) -> Iterator[Limit]:
+    column_type = column.type.dialect_impl(dialect)
+    if isinstance(column_type, TypeDecorator):
+        return  # what it makes of a value is its own affair
+    if isinstance(column_type, Enum):
+        if column_type.enum_class is None:
+            yield validate.OneOf(column_type.enums, error="not one of {choices}")
+    elif isinstance(column_type, String):
+        size = next((size for kind, size in _TEXT_BYTES if isinstance(column_type, kind)), None)
+        if size is not None and dialect.name in {"mysql", "mariadb"}:
+            yield Utf8Length(size)
+        elif column_type.length is not None and not isinstance(column.type, TextType):
+            yield validate.Length(max=column_type.length, error="longer than {max} characters")
+    elif isinstance(column_type, Integer):
+        # SQLite's integers hold 64 bits whatever they are called.
+        bits = next(bits for kind, bits in _BITS if isinstance(column_type, kind))
+        bits = 64 if dialect.name == "sqlite" else bits
+        unsigned = getattr(column_type, "unsigned", False) and dialect.name != "sqlite"
+        yield at_least(0 if unsigned else -(2 ** (bits - 1)))
+        yield at_most(2**bits - 1 if unsigned else 2 ** (bits - 1) - 1)
+
+
+def _implied(added: Limit, own: list[Any]) -> bool:
+    """Whether the field's own lower bound leaves the added one nothing to say."""
+    return isinstance(added, validate.Range) and any(
+        isinstance(one, validate.Range)
+        and None not in (one.min, added.min)
+        and one.min >= added.min
+        for one in own
+    )

@@ -1,0 +1,129 @@
+"""The fast path: a plain valid document and a plain row, without marshmallow.
+
+It only ever takes what the schema would take, and answers what the schema would answer; whatever
+it does not know (another field, a hook, a validator, a refusal) it leaves to the schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from operator import attrgetter
+from typing import Any
+
+from marshmallow import RAISE, fields, validate
+
+from .body import Document
+from .columns import LONE_SURROGATE, Utf8Length, storable
+from .fields import Text, WholeNumber
+from .model import attribute_of
+from .schema import BuildSchema
+
+Check = Callable[[Document], dict[str, Any] | None]
+Show = Callable[[Any], Document]
+
+_METHODS = ("load", "dump", "get_attribute", "handle_error", "dict_class")
+_ZEROS = {WholeNumber: 0, Text: ""}
+
+
+def compiles(schema: BuildSchema) -> bool:
+    """Whether the schema is made of nothing but members that the fast path knows."""
+    cls = type(schema)
+    return (
+        all(getattr(cls, name) is getattr(BuildSchema, name) for name in _METHODS)
+        and not any(schema._hooks.values())
+        and schema.unknown == RAISE
+        and all(_known(field) for field in schema.fields.values())
+    )
+
+
+def _known(field: fields.Field[Any]) -> bool:
+    return (
+        type(field) in _ZEROS
+        and field.required
+        and not (field.allow_none or field.dump_only or field.load_only)
+        and not (getattr(field, "pre_load", None) or getattr(field, "post_load", None))
+        and all(_bounds(validator) is not None for validator in field.validators)
+    )
+
+
+def _bounds(validator: Callable[[Any], Any]) -> tuple[float, float] | None:
+    """Tell the least and the greatest number, or length, that surely pass; None: not known."""
+    if validator is storable:
+        return -inf, inf
+    kind = type(validator)
+    if isinstance(validator, validate.Range) and kind is validate.Range:
+        if validator.min_inclusive and validator.max_inclusive:
+            return _either(validator.min, -inf), _either(validator.max, inf)
+    elif isinstance(validator, validate.Length) and kind is validate.Length:
+        if validator.equal is None:
+            return _either(validator.min, -inf), _either(validator.max, inf)
+    elif isinstance(validator, Utf8Length):
+        return -inf, validator.limit // 4  # no character takes more bytes
+    return None
+
+
+def _either(bound: float | None, otherwise: float) -> float:
+    return otherwise if bound is None else bound
+
+
+def compile_check(schema: BuildSchema) -> Check:
+    """Make a check of whole documents.
+
+    :returns: a function that answers the values by attribute, or None for a document that the
+        schema has to judge.
+    """
+    numbers: list[tuple[str, float, float]] = []
+    texts: list[tuple[str, float, float]] = []
+    renamed: list[tuple[str, str]] = []
+    for name, field in schema.fields.items():
+        member = field.data_key or name
+        bounds = [_bounds(validator) or (-inf, inf) for validator in field.validators]
+        low = max(low for low, _ in bounds)
+        high = min(high for _, high in bounds)
+        (numbers if isinstance(field, WholeNumber) else texts).append((member, low, high))
+        renamed.append((member, attribute_of(name, field)))
+    count = len(schema.fields)
+    same = all(member == attribute for member, attribute in renamed)
+
+    def check(document: Document) -> dict[str, Any] | None:
+        if len(document) != count:
+            return None
+        get = document.get
+        for member, low, high in numbers:
+            number = get(member)
+            if type(number) is not int or not low <= number <= high:
+                return None
+        joined = []
+        for member, low, high in texts:
+            text = get(member)
+            if type(text) is not str or not low <= len(text) <= high:
+                return None
+            joined.append(text)
+        whole = "".join(joined)
+        if "\0" in whole or not (whole.isascii() or not LONE_SURROGATE.search(whole)):
+            return None
+        return document if same else {to: document[member] for member, to in renamed}
+
+    return check
+
+
+def compile_show(schema: BuildSchema) -> Show:
+    """Make a function that answers the document of a build."""
+    members = [field.data_key or name for name, field in schema.fields.items()]
+    zeros = [_ZEROS[type(field)] for field in schema.fields.values()]
+    kinds = [type(zero) for zero in zeros]
+    snapshot = attrgetter(*(attribute_of(name, field) for name, field in schema.fields.items()))
+
+    def show(build: Any) -> Document:
+        values = snapshot(build)
+        if list(map(type, values)) == kinds:
+            return dict(zip(members, values, strict=True))
+        shown = [
+            zero if value is None else value for value, zero in zip(values, zeros, strict=True)
+        ]
+        if list(map(type, shown)) == kinds:
+            return dict(zip(members, shown, strict=True))
+        return dict(schema.dump(build))
+
+    return show

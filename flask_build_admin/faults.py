@@ -1,0 +1,83 @@
+"""What a database's error means: a refused row, a database that cannot answer now, or a failure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    OperationalError,
+    SQLAlchemyError,
+    StatementError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm.exc import StaleDataError
+
+from .errors import BuildConflict, BuildError, DatabaseFailure, DatabaseUnavailable
+
+#: SQLSTATE classes (ISO 9075) of a refused row: data exception, constraint, WITH CHECK OPTION,
+#: RAISE in PL/pgSQL, SIGNAL in MariaDB.
+_REFUSED_STATES = frozenset({"22", "23", "44", "45", "P0"})
+
+#: SQLSTATE classes of a database that cannot answer now: connection, rollback asked for (deadlock,
+#: serialization), resources, lock not available, operator intervention.
+_BUSY_STATES = frozenset({"08", "40", "53", "55", "57"})
+
+#: A standby cannot be written to; a transaction idled for too long.
+_BUSY_STATE_CODES = frozenset({"25006", "25P03"})
+
+#: MariaDB's and MySQL's CHECK violations and SIGNAL, which their drivers call operational.
+_REFUSED_NUMBERS = frozenset({4025, 3819, 1644})
+
+#: SQLite's primary result codes that another try may mend: BUSY, LOCKED, NOMEM, READONLY,
+#: INTERRUPT, IOERR, FULL, CANTOPEN, PROTOCOL.
+_SQLITE_BUSY = frozenset({5, 6, 7, 8, 9, 10, 13, 14, 15})
+
+#: MariaDB's and MySQL's errors that no other try mends, though called operational: access denied,
+#: unknown database, unknown column, wrong value count, command denied, unknown system variable.
+_MYSQL_SETUP = frozenset({1044, 1045, 1049, 1054, 1136, 1142, 1143, 1193})
+
+
+def meaning(error: SQLAlchemyError) -> BuildError | None:
+    """Translate an error of SQLAlchemy.
+
+    :returns: None for an error that is not the database's.
+    """
+    if isinstance(error, IntegrityError | DataError | StaleDataError):
+        return BuildConflict()
+    if isinstance(error, PoolTimeout):
+        return DatabaseUnavailable()
+    if isinstance(error, DBAPIError):
+        return _of_driver(error)
+    if isinstance(error, StatementError):
+        return BuildConflict()  # the column's type takes no such value
+    return None
+
+
+def cause(error: BaseException) -> str:
+    """Name what happened in a way that is fit for a log: no SQL, no values, no traceback."""
+    origin: Any = getattr(error, "orig", None) or error
+    code = getattr(origin, "sqlstate", None) or getattr(origin, "sqlite_errorname", None)
+    number = next(iter(getattr(origin, "args", ())), None)
+    code = code or (number if type(number) is int else None)
+    name = type(origin).__name__
+    return name if code is None else f"{name} ({code})"
+
+
+def _of_driver(error: DBAPIError) -> BuildError:
+    origin: Any = error.orig
+    state = getattr(origin, "sqlstate", None) or getattr(origin, "pgcode", None)
+    if isinstance(state, str):
+        if state[:2] in _REFUSED_STATES:
+            return BuildConflict()
+        busy = state[:2] in _BUSY_STATES or state in _BUSY_STATE_CODES
+    elif (sqlite := getattr(origin, "sqlite_errorcode", None)) is not None:
+        busy = sqlite & 0xFF in _SQLITE_BUSY
+    else:
+        number = next(iter(getattr(origin, "args", ())), None)
+        if number in _REFUSED_NUMBERS:
+            return BuildConflict()
+        busy = isinstance(error, OperationalError) and number not in _MYSQL_SETUP
+    return DatabaseUnavailable() if busy or error.connection_invalidated else DatabaseFailure()

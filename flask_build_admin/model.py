@@ -1,0 +1,101 @@
+"""The host's mapped class: which attribute is behind a member, and which column behind that."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from marshmallow import fields
+from sqlalchemy import Column
+from sqlalchemy import inspect as sa_inspect
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.hybrid import hybrid_property
+from sqlalchemy.orm import Mapper
+
+from .errors import ConfigurationError
+from .schema import BuildSchema
+
+
+def attribute_of(name: str, field: fields.Field[Any]) -> str:
+    """Name the attribute of the model that a field of the schema stands for."""
+    return field.attribute or name
+
+
+def column_of(model: type[Any], attribute: str) -> Column[Any] | None:
+    """Find the column behind an attribute of the model: a column's own, a synonym's, a hybrid's.
+
+    :returns: None for a property, and for an expression that is more than a column.
+    """
+    try:
+        expression = getattr(getattr(model, attribute), "expression", None)
+    except (AttributeError, TypeError, NotImplementedError, ArgumentError):
+        return None  # a hybrid that cannot be said in SQL
+    return expression if isinstance(expression, Column) else None
+
+
+def mapper_of(model: type[Any]) -> Mapper[Any]:
+    """Get the mapper of the host's model.
+
+    :raises ConfigurationError: it is no mapped class.
+    """
+    mapper = sa_inspect(model, raiseerr=False)
+    if not isinstance(model, type) or not isinstance(mapper, Mapper):
+        raise ConfigurationError(
+            f"model={model!r} is no class mapped by SQLAlchemy: pass the model of the builds,"
+            " for example model=Build."
+        )
+    return mapper
+
+
+def id_field(schema: BuildSchema) -> tuple[str, fields.Field[Any]]:
+    """Get the attribute and the field of the member ``id``.
+
+    :raises ConfigurationError: the schema has none.
+    """
+    for name, field in schema.fields.items():
+        if (field.data_key or name) == "id":
+            return attribute_of(name, field), field
+    raise ConfigurationError(
+        f"{type(schema).__name__} has no member 'id': it says which build is overwritten."
+    )
+
+
+def check_members(model: type[Any], schema: BuildSchema) -> str:
+    """See that every member of the schema finds what it needs on the model.
+
+    :returns: the attribute that holds the id.
+    :raises ConfigurationError: names the member, the model and the way out.
+    """
+    for name, field in schema.fields.items():
+        _check_member(model, f"{type(schema).__name__}.{name}", attribute_of(name, field), field)
+    attribute, _ = id_field(schema)
+    if isinstance(inspect.getattr_static(model, attribute), property):
+        raise ConfigurationError(
+            f"{model.__name__}.{attribute} is a property, and no query can find a build by it:"
+            " give the member 'id' the attribute of a column, a synonym or a hybrid."
+        )
+    return attribute
+
+
+def _check_member(model: type[Any], member: str, attribute: str, field: fields.Field[Any]) -> None:
+    if field.load_only:
+        raise ConfigurationError(
+            f"{member} is load_only, but what is fetched must be what can be put back:"
+            " leave load_only out."
+        )
+    if field.dump_only and not field._CHECK_ATTRIBUTE:
+        return  # a constant, a method: it needs no attribute
+    # A protected member may be read through a relationship: "repo.name".
+    first = attribute.partition(".")[0] if field.dump_only else attribute
+    found = inspect.getattr_static(model, first, None)
+    if found is None:
+        raise ConfigurationError(
+            f"{member} has no attribute {first!r} on the model {model.__name__}: subclass"
+            " BuildSchema and name the right one with attribute=, make the member a"
+            " fields.Constant(…, dump_only=True), or leave it out with Meta.exclude."
+        )
+    if not field.dump_only and isinstance(found, property | hybrid_property) and not found.fset:
+        raise ConfigurationError(
+            f"{member} cannot be stored, {model.__name__}.{attribute} has no setter: add one, or"
+            " make the member dump_only=True."
+        )

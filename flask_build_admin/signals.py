@@ -1,0 +1,43 @@
+"""What the host hears of a change, in blinker's terms.
+
+Both signals are sent with the sender that the store was given (for a request, the Flask app) and
+the keyword arguments ``build`` (the host's object), ``before`` and ``after`` (whole documents) and
+``actor`` (what the host's callback answered, or None). Neither is sent for a put that changes
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from typing import Any
+
+from blinker import Namespace, Signal
+
+from .body import Document
+
+_signals = Namespace()
+
+#: Sent inside the transaction, after the flush. What a receiver adds to the session is committed
+#: or rolled back with the change. An exception refuses the change: an ``HTTPException`` with its
+#: own status, any other with 500.
+build_updating = _signals.signal("build-updating")
+
+#: Sent after the commit. A receiver's exception is logged and changes nothing.
+build_updated = _signals.signal("build-updated")
+
+
+def calls(
+    signal: Signal, sender: Any, build: Any, before: Document, after: Document, actor: Any
+) -> Iterator[Callable[[], Any]]:
+    """Answer one call for each receiver, with documents of its own to do with as it likes."""
+    if signal.is_muted:
+        return
+    for receiver in signal.receivers_for(sender):
+
+        def call(receiver: Callable[..., Any] = receiver) -> Any:
+            return receiver(
+                sender, build=build, before=deepcopy(before), after=deepcopy(after), actor=actor
+            )
+
+        yield call

@@ -1,0 +1,239 @@
+"""Where builds are found, locked, compared, overwritten and committed; it knows no HTTP."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from traceback import extract_tb
+from typing import Any
+
+from sqlalchemy import Select, Update, bindparam, column, false, select, table, update
+from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from .body import Document
+from .codec import BuildCodec, Incoming, same
+from .errors import BuildNotFound, ConfigurationError, InvalidBuild
+from .faults import cause, meaning
+from .model import check_members, mapper_of
+from .schema import BuildSchema
+from .signals import build_updated, build_updating, calls
+
+_log = logging.getLogger("flask_build_admin")
+
+#: Sees the build as it is, under the lock, and raises if it is not the one expected.
+Precondition = Callable[[Document], None]
+
+
+class BuildStore:
+    """The builds of the host: its model, in its session, seen through the schema.
+
+    :param model: the host's mapped class.
+    :param session: answers the current ``Session``; a ``scoped_session`` is one such callable.
+    :param schema: what a build looks like in JSON.
+    :raises ConfigurationError: one of these is not what it must be, or they do not fit each other.
+    """
+
+    def __init__(
+        self,
+        model: type[Any],
+        session: Callable[[], Session],
+        schema: type[BuildSchema] = BuildSchema,
+    ) -> None:
+        if not callable(session) or isinstance(session, sessionmaker | type):
+            raise ConfigurationError(
+                f"session={session!r} does not answer the current Session: pass a scoped_session"
+                " such as Flask-SQLAlchemy's db.session, or a function, lambda: db.session."
+            )
+        if not isinstance(schema, type) or not issubclass(schema, BuildSchema):
+            raise ConfigurationError(
+                f"schema={schema!r} is no BuildSchema: pass a subclass of it, not an instance."
+            )
+        self._mapper = mapper_of(model)
+        self._id_attribute = check_members(model, schema())
+        self.model = model
+        self._schema = schema
+        self._session = session
+        self._codecs: dict[str, BuildCodec] = {}
+
+    def find(self, build_id: str) -> Document:
+        """Fetch one build.
+
+        :param build_id: the id as text, as a path or a command line has it.
+        :raises BuildNotFound: there is none.
+        :raises DatabaseUnavailable: the database cannot answer now.
+        """
+        session = self._session()
+        with _transaction(session):
+            codec = self._codec(session)
+            value = codec.read_id(build_id)
+            try:
+                build = _one(session, self._select, value)
+            except DataError as error:
+                # The column's type has no such value.
+                raise BuildNotFound from error
+            document = codec.show(build)
+            _require_same_id(document, codec.show_id(value))
+            return document
+
+    def overwrite(
+        self,
+        document: Document,
+        *,
+        precondition: Precondition | None = None,
+        sender: Any = None,
+        actor: Any = None,
+    ) -> Document:
+        """Put a whole build in the place of the one that has its id, and commit.
+
+        Only what differs from the row is assigned, so a NULL or a fraction of a second that is
+        shown as the document has it stays. On any exception the session is rolled back.
+
+        :param document: the whole build.
+        :param precondition: called with the build as it is, under the lock; it raises to refuse.
+        :param sender: of the signals.
+        :param actor: who is acting, for the signals and the log.
+        :returns: the build as stored.
+        :raises InvalidBuild: the document is no build that the host can store.
+        :raises BuildNotFound: no build has its id.
+        :raises BuildConflict: the database refuses the row.
+        :raises DatabaseUnavailable: the database cannot answer now.
+        """
+        session = self._session()
+        with _transaction(session):
+            codec = self._codec(session)
+            incoming = codec.read(document)
+            if session.get_bind(mapper=self._mapper).dialect.name == "sqlite":
+                session.execute(self._take_write_lock, bind_arguments={"mapper": self._mapper})
+            build = _one(session, self._select_locked, incoming.id)
+            before = codec.show(build)
+            _require_same_id(before, incoming.document["id"])
+            if precondition is not None:
+                precondition(before)
+            _assign(codec, build, before, incoming)
+            session.flush()
+            after = codec.show(build)
+            if changed(before, after):
+                for call in calls(build_updating, sender, build, before, after, actor):
+                    call()
+                    session.flush()
+                    after = codec.show(build)
+            session.commit()
+        names = changed(before, after)
+        if names:
+            by = "" if actor is None else f" by {str(actor)!r}"
+            _log.info("build %r updated%s: %s", after["id"], by, ", ".join(names))
+            self._announce(session, sender, build, before, after, actor)
+        return after
+
+    def rollback(self) -> None:
+        """Leave the current session without a transaction, whatever state it is in."""
+        _rollback(self._session())
+
+    def _codec(self, session: Session) -> BuildCodec:
+        # One application may keep its builds in another database than the next.
+        dialect = session.get_bind(mapper=self._mapper).dialect
+        codec = self._codecs.get(dialect.name)
+        if codec is None:
+            locked = str(self._select_locked.compile(dialect=dialect))
+            if dialect.name != "sqlite" and "FOR UPDATE" not in locked:
+                raise ConfigurationError(
+                    f"{dialect.name} locks no row by SELECT … FOR UPDATE: two administrators"
+                    " could overwrite each other. Use SQLite, PostgreSQL, MariaDB or MySQL."
+                )
+            codec = self._codecs[dialect.name] = BuildCodec(self._schema, self.model, dialect)
+        return codec
+
+    @cached_property
+    def _select(self) -> Select[Any]:
+        # populate_existing: the host's auth may have loaded the row before it was locked.
+        is_it = getattr(self.model, self._id_attribute) == bindparam("build_id")
+        return select(self.model).where(is_it).execution_options(populate_existing=True)
+
+    @cached_property
+    def _select_locked(self) -> Select[Any]:
+        # OF: an outer join of an eager relationship cannot be locked.
+        return self._select.with_for_update(of=self.model)
+
+    @cached_property
+    def _take_write_lock(self) -> Update:
+        # SQLite's driver begins no transaction before the first write, so a SELECT locks nothing.
+        # An UPDATE of no row takes the lock, changes nothing and fires no trigger; on a bare
+        # table, because one of the mapped table would evaluate the host's onupdate defaults.
+        key = self._mapper.primary_key[0]
+        bare = table(key.table.name, column(key.name), schema=key.table.schema)
+        return update(bare).values({key.name: bare.c[key.name]}).where(false())
+
+    def _announce(self, session: Session, *told: Any) -> None:
+        for call in calls(build_updated, *told):
+            try:
+                call()
+            except Exception as error:  # noqa: BLE001 (committed: no failure may deny it)
+                _rollback(session)
+                at = extract_tb(error.__traceback__)[-1]
+                _log.error(
+                    "a receiver of build_updated failed in %s, line %s: %s",
+                    at.name,
+                    at.lineno,
+                    cause(error),
+                )
+
+
+def changed(before: Document, after: Document) -> list[str]:
+    """Name the members in which two documents of one build differ."""
+    return [name for name in after if name not in before or not same(before[name], after[name])]
+
+
+def _one(session: Session, query: Select[Any], build_id: Any) -> Any:
+    # unique(): an eagerly loaded collection repeats the row.
+    build = session.execute(query, {"build_id": build_id}).unique().scalar_one_or_none()
+    if build is None:
+        raise BuildNotFound
+    return build
+
+
+def _require_same_id(document: Document, build_id: Any) -> None:
+    # A database may find the build "abc" for "ABC".
+    if not same(document["id"], build_id):
+        raise BuildNotFound
+
+
+def _assign(codec: BuildCodec, build: Any, before: Document, incoming: Incoming) -> None:
+    wanted = incoming.document
+    problems = {
+        member: ["cannot be changed"]
+        for member in codec.protected
+        if not same(wanted[member], before.get(member))
+    }
+    for member, attribute in codec.attributes.items():
+        if member not in wanted or (member in before and same(wanted[member], before[member])):
+            continue
+        try:
+            setattr(build, attribute, incoming.values[attribute])
+        except ValueError:  # how a model's @validates refuses
+            problems[member] = ["refused by the model"]
+    if problems:
+        raise InvalidBuild(problems)
+
+
+@contextmanager
+def _transaction(session: Session) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        _rollback(session)
+        told = meaning(error) if isinstance(error, SQLAlchemyError) else None
+        if told is None:
+            raise
+        if told.status >= 500:
+            _log.warning("%s The cause: %s", told, cause(error))
+        raise told from error
+
+
+def _rollback(session: Session) -> None:
+    try:
+        session.rollback()
+    except DBAPIError:
+        session.invalidate()  # its connection is gone, and the transaction with it

@@ -1,0 +1,110 @@
+"""Real hosts on real databases, for every test.
+
+SQLite is always there. PostgreSQL and MariaDB take part when ``TEST_POSTGRESQL_URL`` and
+``TEST_MARIADB_URL`` name a server on which databases may be created; each session makes, and in the
+end drops, one of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hosts import OCTOCAT, Host
+
+SERVERS = {name: os.environ.get(f"TEST_{name.upper()}_URL") for name in ("postgresql", "mariadb")}
+DATABASES = ["sqlite", *(name for name, url in SERVERS.items() if url)]
+
+
+def pytest_report_header() -> str:
+    left_out = [name for name in SERVERS if name not in DATABASES]
+    told = f"databases: {', '.join(DATABASES)}"
+    if left_out:
+        names = " and ".join(f"TEST_{name.upper()}_URL" for name in left_out)
+        told += f" (left out: {', '.join(left_out)}; set {names})"
+    return told
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if len(DATABASES) <= len(SERVERS):
+        terminalreporter.write_line(pytest_report_header())
+
+
+@pytest.fixture(scope="session")
+def server_urls() -> Iterator[dict[str, str]]:
+    """The URLs of this session's own databases, by the name of the server."""
+    urls = {}
+    for name, url in SERVERS.items():
+        if url:
+            own = f"flask_build_admin_{os.getpid()}"
+            admin = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+            with admin.connect() as connection:
+                connection.execute(sa.text(f"CREATE DATABASE {own}"))
+            admin.dispose()
+            urls[name] = sa.make_url(url).set(database=own).render_as_string(hide_password=False)
+    yield urls
+    for name, own_url in urls.items():
+        admin = sa.create_engine(str(SERVERS[name]), isolation_level="AUTOCOMMIT")
+        with admin.connect() as connection:
+            own = str(sa.make_url(own_url).database)
+            force = " WITH (FORCE)" if name == "postgresql" else ""
+            connection.execute(sa.text(f"DROP DATABASE {own}{force}"))
+        admin.dispose()
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def database(request: pytest.FixtureRequest) -> str:
+    """The name of each database in turn."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def database_url(
+    database: str, server_urls: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """The URL of each database in turn."""
+    if database == "sqlite":
+        return f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'ci.db'}"
+    return server_urls[database]
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'ci.db'}"
+
+
+@pytest.fixture
+def make_host() -> Iterator[Callable[..., Host]]:
+    """Make hosts that are gone after the test, tables and all."""
+    hosts: list[Host] = []
+
+    def make(url: str, **options: Any) -> Host:
+        hosts.append(Host(url, **options))
+        return hosts[-1]
+
+    yield make
+    for host in reversed(hosts):
+        host.close()
+
+
+@pytest.fixture
+def host(make_host: Callable[..., Host], sqlite_url: str) -> Host:
+    """A plain host on SQLite, with the octocat build in it."""
+    return make_host(sqlite_url)
+
+
+@pytest.fixture
+def hosted(make_host: Callable[..., Host], database_url: str) -> Host:
+    """A plain host on each database in turn, with the octocat build in it."""
+    return make_host(database_url)
+
+
+@pytest.fixture
+def octocat() -> dict[str, Any]:
+    """A copy of the contract's sample."""
+    return json.loads(json.dumps(OCTOCAT))  # type: ignore[no-any-return]
