@@ -11,6 +11,7 @@ from flask.blueprints import BlueprintSetupState
 from sqlalchemy.orm import Session
 from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge, UnsupportedMediaType
 
+from .answers import methods, representation
 from .body import Document, decode, encode, entity_tag
 from .errors import ConfigurationError, PreconditionFailed, PreconditionRequired
 from .gate import Auth, Gate
@@ -96,9 +97,7 @@ class BuildAdmin(Blueprint):
         self, views: Mapping[str, View], allowed: list[str], values: dict[str, Any]
     ) -> Response:
         if request.method == "OPTIONS":
-            response = current_app.response_class(headers={"Allow": ", ".join(allowed)})
-            del response.headers["Content-Type"]
-            return response
+            return methods(allowed)
         view = views.get(request.method)
         if view is None:
             raise MethodNotAllowed(allowed, f"The method is not allowed: {', '.join(allowed)} are.")
@@ -114,7 +113,7 @@ class BuildAdmin(Blueprint):
             actor=None if self._actor is None else self._actor(),
         )
         body = encode(stored)
-        response = _answer(body, entity_tag(body))
+        response = representation(body, entity_tag(body))
         response.headers["Content-Location"] = url_for(".fetch", build_id=stored["id"], **values)
         return response
 
@@ -150,8 +149,8 @@ class BuildAdmin(Blueprint):
         if "If-Match" in request.headers and not request.if_match.contains(tag):
             raise PreconditionFailed
         if request.if_none_match.contains_weak(tag):
-            return _answer(b"", tag, 304)
-        return _answer(body, tag)
+            return representation(b"", tag, 304)
+        return representation(body, tag)
 
 
 class _EveryMethod(set[str]):
@@ -159,8 +158,3 @@ class _EveryMethod(set[str]):
 
     def __contains__(self, method: object) -> bool:
         return True
-
-
-def _answer(body: bytes, tag: str, status: int = 200) -> Response:
-    headers = {"ETag": f'"{tag}"', "Cache-Control": "no-store"}
-    return current_app.response_class(body, status, headers, mimetype="application/json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -11,10 +10,10 @@ from marshmallow import ValidationError, missing
 from sqlalchemy.engine import Dialect
 
 from .body import Document
-from .columns import limit
+from .columns import keeps, limit
 from .compiled import Check, Show, compile_check, compile_show, compiles
 from .errors import BuildNotFound, InvalidBuild
-from .model import attribute_of, column_of, id_field
+from .model import attribute_of, column_of, id_field, mapper_of
 from .schema import MISSING, BuildSchema
 
 _DECIMAL = re.compile("0|[1-9][0-9]{0,99}")
@@ -45,6 +44,11 @@ class BuildCodec:
         self.attributes: dict[str, str] = {}
         #: Members that must be sent back as they are.
         self.protected: list[str] = []
+        #: Attributes that may come back from the database otherwise than they were assigned, and
+        #: the names by which the mapper knows them.
+        self.doubtful: dict[str, str] = {}
+        #: Whether only a write takes a lock.
+        self.locks_by_writing = dialect.name == "sqlite"
         self.id_attribute, self.id_field = id_field(self.schema)
         for name, field in self.schema.fields.items():
             member = field.data_key or name
@@ -54,7 +58,11 @@ class BuildCodec:
             else:
                 self.attributes[member] = attribute
             if field is self.id_field or not field.dump_only:
-                limit(field, column_of(model, attribute), dialect)
+                column = column_of(model, attribute)
+                limit(field, column, dialect)
+                if column is not None and not keeps(column, dialect):
+                    key = mapper_of(model).get_property_by_column(column).key
+                    self.doubtful[attribute] = key
         fast = compiles(self.schema)
         self._check: Check = compile_check(self.schema) if fast else _undecided
         #: Answers the document of a build.
@@ -125,17 +133,6 @@ class BuildCodec:
             elif member in sent:
                 wanted[member] = sent[member]
         return Incoming(values.get(self.id_attribute, build_id), wanted, values)
-
-
-def same(one: Any, other: Any) -> bool:
-    """Whether two JSON values are equal; to Python alone, 1, 1.0 and true are."""
-    if type(one) is type(other) and isinstance(one, str | int):
-        return bool(one == other)
-    return _canonical(one) == _canonical(other)
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
 
 
 def _undecided(document: Document) -> None:

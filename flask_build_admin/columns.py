@@ -7,7 +7,19 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from marshmallow import ValidationError, fields, validate
-from sqlalchemy import BigInteger, Column, Enum, Integer, SmallInteger, String
+from sqlalchemy import (
+    CHAR,
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Enum,
+    Integer,
+    SmallInteger,
+    String,
+    Uuid,
+)
 from sqlalchemy import Text as TextType
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
@@ -33,6 +45,8 @@ _TEXT_BYTES: tuple[tuple[type[TypeEngine[Any]], int], ...] = (
     (mysql.LONGTEXT, 2**32 - 1),
     (TextType, 2**16 - 1),
 )
+
+_KEEPING = (String, Integer, Enum, Boolean, DateTime, Uuid, JSON)
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -81,6 +95,16 @@ def limit(field: fields.Field[Any], column: Column[Any] | None, dialect: Dialect
     for added in _limits(column, dialect):
         if not _implied(added, own):
             field.validators.append(added)
+
+
+def keeps(column: Column[Any], dialect: Dialect) -> bool:
+    """Whether a column on this database surely gives back what it is given.
+
+    ``CHAR`` pads or strips, ``FLOAT`` and ``NUMERIC`` round, a type of the host's own may do
+    anything; what such a column has made of a value has to be read back.
+    """
+    column_type = column.type.dialect_impl(dialect)
+    return isinstance(column_type, _KEEPING) and not isinstance(column.type, CHAR)
 
 
 def _limits(column: Column[Any], dialect: Dialect) -> Iterator[Limit]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,16 +13,14 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from .errors import BuildError, ConfigurationError, DatabaseUnavailable, Problems, plain
+from .answers import refusal
+from .errors import BuildError, ConfigurationError, DatabaseUnavailable, Problems
 from .faults import meaning
 
 #: A view decorator, as every auth extension has one.
 Auth = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _PASSAGE = "flask_build_admin.passage"
-
-#: What of a host's answer survives the seal.
-_KEPT = ("WWW-Authenticate", "Retry-After", "Allow", "Set-Cookie", "Vary")
 
 _REFUSED = "The server's authentication refuses this request."
 _NOT_ASKED = "The server refused this request before its authentication was asked."
@@ -133,25 +130,10 @@ class Gate:
         headers: Headers | None = None,
     ) -> Response:
         self._reset()
-        passage = request.environ.setdefault(_PASSAGE, _Passage())
+        passage: _Passage = request.environ.setdefault(_PASSAGE, _Passage())
         status = _lawful(status, passage.agreed)
-        document: dict[str, Any] = {"error": plain(" ".join(sentence.split()))}
-        if fields is not None:
-            document["fields"] = fields
-        response = current_app.response_class(
-            f"{json.dumps(document)}\n", status, mimetype="application/json"
-        )
-        response.headers["Cache-Control"] = "no-store"
-        if headers is not None:
-            for name in _KEPT:
-                for value in headers.getlist(name):
-                    response.headers.add(name, value)
-        if status == 401:
-            response.headers.setdefault("WWW-Authenticate", "Bearer")
-        elif status == 503:
-            response.headers.setdefault("Retry-After", str(DatabaseUnavailable.retry_after))
-        passage.answer = response
-        return response
+        passage.answer = refusal(status, sentence, fields, headers)
+        return passage.answer
 
 
 def _decorated(auth: Auth) -> Callable[..., Any]:

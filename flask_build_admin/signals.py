@@ -8,7 +8,7 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -27,17 +27,18 @@ build_updating = _signals.signal("build-updating")
 build_updated = _signals.signal("build-updated")
 
 
-def calls(
-    signal: Signal, sender: Any, build: Any, before: Document, after: Document, actor: Any
-) -> Iterator[Callable[[], Any]]:
-    """Answer one call for each receiver, with documents of its own to do with as it likes."""
-    if signal.is_muted:
-        return
-    for receiver in signal.receivers_for(sender):
+def receivers(signal: Signal, sender: Any) -> list[Callable[..., Any]]:
+    """List those who listen to a signal of this sender."""
+    return [] if signal.is_muted else list(signal.receivers_for(sender))
 
-        def call(receiver: Callable[..., Any] = receiver) -> Any:
-            return receiver(
-                sender, build=build, before=deepcopy(before), after=deepcopy(after), actor=actor
-            )
 
-        yield call
+def tell(
+    receiver: Callable[..., Any],
+    sender: Any,
+    build: Any,
+    before: Document,
+    after: Document,
+    actor: Any,
+) -> None:
+    """Tell one receiver, with documents of its own to do with as it likes."""
+    receiver(sender, build=build, before=deepcopy(before), after=deepcopy(after), actor=actor)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -10,18 +9,18 @@ from traceback import extract_tb
 from typing import Any
 
 from sqlalchemy import Select, Update, bindparam, column, false, select, table, update
-from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session, sessionmaker
 
 from .body import Document
-from .codec import BuildCodec, Incoming, same
-from .errors import BuildNotFound, ConfigurationError, InvalidBuild
-from .faults import cause, meaning
+from .change import assign, changed, same, settle
+from .codec import BuildCodec
+from .errors import BuildNotFound, ConfigurationError
+from .faults import cause
 from .model import check_members, mapper_of
 from .schema import BuildSchema
-from .signals import build_updated, build_updating, calls
-
-_log = logging.getLogger("flask_build_admin")
+from .signals import build_updated, build_updating, receivers, tell
+from .transaction import log, rollback, transaction
 
 #: Sees the build as it is, under the lock, and raises if it is not the one expected.
 Precondition = Callable[[Document], None]
@@ -66,7 +65,7 @@ class BuildStore:
         :raises DatabaseUnavailable: the database cannot answer now.
         """
         session = self._session()
-        with _transaction(session):
+        with transaction(session):
             codec = self._codec(session)
             value = codec.read_id(build_id)
             try:
@@ -102,35 +101,34 @@ class BuildStore:
         :raises DatabaseUnavailable: the database cannot answer now.
         """
         session = self._session()
-        with _transaction(session):
+        with transaction(session):
             codec = self._codec(session)
             incoming = codec.read(document)
-            if session.get_bind(mapper=self._mapper).dialect.name == "sqlite":
+            if codec.locks_by_writing:
                 session.execute(self._take_write_lock, bind_arguments={"mapper": self._mapper})
             build = _one(session, self._select_locked, incoming.id)
             before = codec.show(build)
             _require_same_id(before, incoming.document["id"])
             if precondition is not None:
                 precondition(before)
-            _assign(codec, build, before, incoming)
-            session.flush()
-            after = codec.show(build)
+            after = settle(session, codec, build, assign(codec, build, before, incoming))
             if changed(before, after):
-                for call in calls(build_updating, sender, build, before, after, actor):
-                    call()
-                    session.flush()
-                    after = codec.show(build)
+                for receiver in receivers(build_updating, sender):
+                    tell(receiver, sender, build, before, after, actor)
+                    after = settle(session, codec, build, [])
             session.commit()
         names = changed(before, after)
         if names:
             by = "" if actor is None else f" by {str(actor)!r}"
-            _log.info("build %r updated%s: %s", after["id"], by, ", ".join(names))
-            self._announce(session, sender, build, before, after, actor)
+            log.info("build %r updated%s: %s", after["id"], by, ", ".join(names))
+            for receiver in receivers(build_updated, sender):
+                with _ignored(session):
+                    tell(receiver, sender, build, before, after, actor)
         return after
 
     def rollback(self) -> None:
         """Leave the current session without a transaction, whatever state it is in."""
-        _rollback(self._session())
+        rollback(self._session())
 
     def _codec(self, session: Session) -> BuildCodec:
         # One application may keep its builds in another database than the next.
@@ -166,24 +164,17 @@ class BuildStore:
         bare = table(key.table.name, column(key.name), schema=key.table.schema)
         return update(bare).values({key.name: bare.c[key.name]}).where(false())
 
-    def _announce(self, session: Session, *told: Any) -> None:
-        for call in calls(build_updated, *told):
-            try:
-                call()
-            except Exception as error:  # noqa: BLE001 (committed: no failure may deny it)
-                _rollback(session)
-                at = extract_tb(error.__traceback__)[-1]
-                _log.error(
-                    "a receiver of build_updated failed in %s, line %s: %s",
-                    at.name,
-                    at.lineno,
-                    cause(error),
-                )
 
-
-def changed(before: Document, after: Document) -> list[str]:
-    """Name the members in which two documents of one build differ."""
-    return [name for name in after if name not in before or not same(before[name], after[name])]
+@contextmanager
+def _ignored(session: Session) -> Iterator[None]:
+    """Log what a receiver raises after the commit: no failure may deny the change any more."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 (whatever it is)
+        rollback(session)
+        at = extract_tb(error.__traceback__)[-1]
+        message = "a receiver of build_updated failed in %s, line %s: %s"
+        log.error(message, at.name, at.lineno, cause(error))
 
 
 def _one(session: Session, query: Select[Any], build_id: Any) -> Any:
@@ -198,42 +189,3 @@ def _require_same_id(document: Document, build_id: Any) -> None:
     # A database may find the build "abc" for "ABC".
     if not same(document["id"], build_id):
         raise BuildNotFound
-
-
-def _assign(codec: BuildCodec, build: Any, before: Document, incoming: Incoming) -> None:
-    wanted = incoming.document
-    problems = {
-        member: ["cannot be changed"]
-        for member in codec.protected
-        if not same(wanted[member], before.get(member))
-    }
-    for member, attribute in codec.attributes.items():
-        if member not in wanted or (member in before and same(wanted[member], before[member])):
-            continue
-        try:
-            setattr(build, attribute, incoming.values[attribute])
-        except ValueError:  # how a model's @validates refuses
-            problems[member] = ["refused by the model"]
-    if problems:
-        raise InvalidBuild(problems)
-
-
-@contextmanager
-def _transaction(session: Session) -> Iterator[None]:
-    try:
-        yield
-    except BaseException as error:
-        _rollback(session)
-        told = meaning(error) if isinstance(error, SQLAlchemyError) else None
-        if told is None:
-            raise
-        if told.status >= 500:
-            _log.warning("%s The cause: %s", told, cause(error))
-        raise told from error
-
-
-def _rollback(session: Session) -> None:
-    try:
-        session.rollback()
-    except DBAPIError:
-        session.invalidate()  # its connection is gone, and the transaction with it

@@ -1,0 +1,74 @@
+"""What a put changes: which members differ, and how they are assigned to the build."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from .body import Document
+from .codec import BuildCodec, Incoming
+from .errors import InvalidBuild
+
+
+def same(one: Any, other: Any) -> bool:
+    """Tell whether two JSON values are equal; to Python alone, 1, 1.0 and true are."""
+    if type(one) is type(other) and isinstance(one, str | int):
+        return bool(one == other)
+    return _canonical(one) == _canonical(other)
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def changed(before: Document, after: Document) -> list[str]:
+    """Name the members in which two documents of one build differ."""
+    return [name for name in after if name not in before or not same(before[name], after[name])]
+
+
+def assign(codec: BuildCodec, build: Any, before: Document, incoming: Incoming) -> list[str]:
+    """Assign to the build what differs from it, and nothing else.
+
+    :param before: the document of the build as it is.
+    :param incoming: what it is to be.
+    :returns: the attributes assigned.
+    :raises InvalidBuild: a protected member differs, or the model refuses a value.
+    """
+    wanted = incoming.document
+    problems = {
+        member: ["cannot be changed"]
+        for member in codec.protected
+        if not same(wanted[member], before.get(member))
+    }
+    assigned = []
+    for member, attribute in codec.attributes.items():
+        if member not in wanted or (member in before and same(wanted[member], before[member])):
+            continue
+        try:
+            setattr(build, attribute, incoming.values[attribute])
+            assigned.append(attribute)
+        except ValueError:  # how a model's @validates refuses
+            problems[member] = ["refused by the model"]
+    if problems:
+        raise InvalidBuild(problems)
+    return assigned
+
+
+def settle(session: Session, codec: BuildCodec, build: Any, assigned: list[str]) -> Document:
+    """Write the assignments, and answer the build as the database has it.
+
+    :raises InvalidBuild: a column has made something else of what it was given.
+    """
+    session.flush()
+    written = codec.show(build)
+    doubtful = [codec.doubtful[name] for name in assigned if name in codec.doubtful]
+    if not doubtful:
+        return written
+    session.refresh(build, doubtful)
+    stored = codec.show(build)
+    problems = {name: ["not kept as sent by its column"] for name in changed(written, stored)}
+    if problems:
+        raise InvalidBuild(problems)
+    return stored
