@@ -7,14 +7,18 @@ folder. Its environment:
     another database, as an SQLAlchemy URL: ``postgresql+psycopg://…``, ``mysql+pymysql://…``
 ``BUILD_ADMIN_TOKEN``
     the administrator's bearer token; without it every start makes a new one
+``FLASK_RUN_PORT``
+    another port
 """
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from collections.abc import Mapping
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import click
@@ -27,7 +31,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from flask_build_admin import BuildAdmin
 
 HOST = "127.0.0.1"
-PORT = 8080
+PORT = int(os.environ.get("FLASK_RUN_PORT", "8080"))
 
 
 class Base(DeclarativeBase):
@@ -82,33 +86,7 @@ class Build(Base):
     distribution: Mapped[str] = mapped_column(String(250), default="")
 
 
-OCTOCAT = {
-    "id": 1,
-    "repo_id": 1,
-    "number": 1,
-    "parent": 1,
-    "event": "push",
-    "status": "created",
-    "error": "",
-    "enqueued": 1563474077,
-    "created": 1563474076,
-    "started": 1563474077,
-    "finished": 0,
-    "deploy": "",
-    "clone": "https://github.com/github/octocat.git",
-    "source": "https://github.com/github/octocat/commit/48afb5bdc41ad69bf22588491333f7cf71135163",
-    "title": "push received from https://github.com/github/octocat",
-    "message": "First commit...",
-    "commit": "48afb5bdc41ad69bf22588491333f7cf71135163",
-    "sender": "OctoKitty",
-    "author": "OctoKitty",
-    "branch": "main",
-    "ref": "refs/heads/main",
-    "base_ref": "",
-    "host": "company.localhost",
-    "runtime": "docker",
-    "distribution": "linux",
-}
+OCTOCAT: dict[str, Any] = json.loads(Path(__file__).with_name("octocat.json").read_text())
 
 
 def hash_token(token: str) -> str:
@@ -179,7 +157,7 @@ def greet(token: str, url: str) -> None:
         "\n"
         f"curl -s {authorization} {url}/1 \\\n"
         """  | sed 's/"status":"created"/"status":"error"/' \\\n"""
-        f"  | curl -X PUT {authorization} \\\n"
+        f"  | curl -s -X PUT {authorization} \\\n"
         f'    -H "Content-Type: application/json" -d @- {url}\n',
         flush=True,
     )

@@ -117,7 +117,9 @@ class Gate:
 
     def _turn_away(self, host: WerkzeugResponse, sentence: str = _REFUSED) -> Response:
         """Refuse with the host's own status and headers, in the contract's form."""
-        if host.status_code == 429 or host.status_code >= 500:
+        passage: _Passage | None = request.environ.get(_PASSAGE)
+        agreed = passage is not None and passage.agreed
+        if agreed or host.status_code == 429 or host.status_code >= 500:
             sentence = f"The server answers {host.status}."
         return self._refuse(host.status_code, sentence, headers=host.headers)
 

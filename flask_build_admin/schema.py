@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from marshmallow import Schema, fields
 
@@ -10,6 +10,9 @@ from .fields import Text, WholeNumber
 
 MISSING = "missing"
 NULL = "null"
+
+#: A host may put any other field in the place of the contract's own.
+Member: TypeAlias = "fields.Field[Any]"
 
 
 class BuildSchema(Schema):
@@ -22,31 +25,31 @@ class BuildSchema(Schema):
     Source: the contract of ``PUT /api/v1/admin/build``.
     """
 
-    id = WholeNumber(minimum=1)
-    repo_id = WholeNumber(minimum=1)
-    number = WholeNumber(minimum=1)
-    parent = WholeNumber()
-    event = Text(empty=False)
-    status = Text(empty=False)
-    error = Text()
-    enqueued = WholeNumber()
-    created = WholeNumber()
-    started = WholeNumber()
-    finished = WholeNumber()
-    deploy = Text()
-    clone = Text()
-    source = Text()
-    title = Text()
-    message = Text()
-    commit = Text()
-    sender = Text()
-    author = Text()
-    branch = Text()
-    ref = Text()
-    base_ref = Text()
-    host = Text()
-    runtime = Text()
-    distribution = Text()
+    id: Member = WholeNumber(minimum=1)
+    repo_id: Member = WholeNumber(minimum=1)
+    number: Member = WholeNumber(minimum=1)
+    parent: Member = WholeNumber()
+    event: Member = Text(empty=False)
+    status: Member = Text(empty=False)
+    error: Member = Text()
+    enqueued: Member = WholeNumber()
+    created: Member = WholeNumber()
+    started: Member = WholeNumber()
+    finished: Member = WholeNumber()
+    deploy: Member = Text()
+    clone: Member = Text()
+    source: Member = Text()
+    title: Member = Text()
+    message: Member = Text()
+    commit: Member = Text()
+    sender: Member = Text()
+    author: Member = Text()
+    branch: Member = Text()
+    ref: Member = Text()
+    base_ref: Member = Text()
+    host: Member = Text()
+    runtime: Member = Text()
+    distribution: Member = Text()
 
     error_messages = {"unknown": "unknown", "type": "not an object"}
 

@@ -73,6 +73,12 @@ def database_url(
     return server_urls[database]
 
 
+@pytest.fixture(params=[name for name in DATABASES if name != "sqlite"])
+def server_url(request: pytest.FixtureRequest, server_urls: dict[str, str]) -> str:
+    """The URL of each database in turn that is a server."""
+    return server_urls[request.param]
+
+
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'ci.db'}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,33 +26,7 @@ from sqlalchemy.pool import NullPool
 from flask_build_admin import BuildAdmin
 
 #: The contract's sample, member by member in the documented order.
-OCTOCAT: dict[str, Any] = {
-    "id": 1,
-    "repo_id": 1,
-    "number": 1,
-    "parent": 1,
-    "event": "push",
-    "status": "created",
-    "error": "",
-    "enqueued": 1563474077,
-    "created": 1563474076,
-    "started": 1563474077,
-    "finished": 0,
-    "deploy": "",
-    "clone": "https://github.com/github/octocat.git",
-    "source": "https://github.com/github/octocat/commit/48afb5bdc41ad69bf22588491333f7cf71135163",
-    "title": "push received from https://github.com/github/octocat",
-    "message": "this is an updated message",
-    "commit": "48afb5bdc41ad69bf22588491333f7cf71135163",
-    "sender": "OctoKitty",
-    "author": "OctoKitty",
-    "branch": "main",
-    "ref": "refs/heads/main",
-    "base_ref": "",
-    "host": "company.localhost",
-    "runtime": "docker",
-    "distribution": "linux",
-}
+OCTOCAT: dict[str, Any] = json.loads(Path(__file__).parent.with_name("octocat.json").read_text())
 
 URL = "/api/v1/admin/build"
 ADMIN = {"Authorization": "Bearer of-the-admin"}
@@ -92,6 +68,26 @@ class Build(Base):
     host: Mapped[str] = mapped_column(String(250))
     runtime: Mapped[str] = mapped_column(String(250))
     distribution: Mapped[str] = mapped_column(String(250))
+
+
+def model_of(*left_out: str, metadata: sa.MetaData | None = None, **attributes: Any) -> type[Any]:
+    """Make a model with a column for each member but those left out, and what is added."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    columns: dict[str, Any] = {
+        name: sa.Column(sa.BigInteger if isinstance(value, int) else sa.String(250))
+        for name, value in OCTOCAT.items()
+        if name not in {"id", *left_out}
+    }
+    columns["id"] = sa.Column(sa.Integer, primary_key=True, autoincrement=False)
+    return type("Build", (Base,), {"__tablename__": "builds", **columns, **attributes})
+
+
+def row_of(*left_out: str, **added: Any) -> dict[str, Any]:
+    """Keyword arguments for a row of such a model."""
+    return {name: value for name, value in OCTOCAT.items() if name not in left_out} | added
 
 
 def token_auth() -> HTTPTokenAuth:

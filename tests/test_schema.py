@@ -1,0 +1,445 @@
+"""Hosts whose model differs from the contract say so in a subclass of ``BuildSchema``."""
+
+from __future__ import annotations
+
+import enum
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hosts import OCTOCAT, Host, model_of, row_of
+from marshmallow import INCLUDE, ValidationError, fields, post_load, pre_load, validates_schema
+from sqlalchemy.ext.hybrid import hybrid_property
+from sqlalchemy.orm import relationship, synonym
+
+from flask_build_admin import BuildSchema, Text, UnixTime, WholeNumber
+
+MakeHost = Callable[..., Host]
+
+
+def test_a_member_may_have_another_column(make_host: MakeHost, database_url: str) -> None:
+    class Schema(BuildSchema):
+        repo_id = fields.Integer(strict=True, required=True, attribute="repository_id")
+
+    model = model_of("repo_id", repository_id=sa.Column(sa.SmallInteger))
+    host = make_host(
+        database_url, model=model, schema=Schema, rows=[row_of("repo_id", repository_id=7)]
+    )
+    assert host.get().json == OCTOCAT | {"repo_id": 7}
+    assert list(host.get().json) == list(OCTOCAT)
+    assert host.put(OCTOCAT | {"repo_id": 8}).json == OCTOCAT | {"repo_id": 8}
+    assert host.row()["repository_id"] == 8
+    refused = host.put({name: OCTOCAT[name] for name in OCTOCAT if name != "repo_id"})
+    assert refused.json == {"error": "repo_id: missing", "fields": {"repo_id": ["missing"]}}
+    if host.engine.dialect.name != "sqlite":
+        refused = host.put(OCTOCAT | {"repo_id": 2**15})
+        assert refused.json["fields"] == {"repo_id": ["greater than 32767"]}
+
+
+def _synonym() -> dict[str, Any]:
+    return {"subject": sa.Column(sa.String(9)), "title": synonym("subject")}
+
+
+def _hybrid() -> dict[str, Any]:
+    def title(self: Any) -> Any:
+        return self.subject
+
+    def set_title(self: Any, value: Any) -> None:
+        self.subject = value
+
+    return {"subject": sa.Column(sa.String(9)), "title": hybrid_property(title, set_title)}
+
+
+def _property() -> dict[str, Any]:
+    def title(self: Any) -> Any:
+        return self.subject
+
+    def set_title(self: Any, value: Any) -> None:
+        self.subject = value
+
+    return {"subject": sa.Column(sa.String(9)), "title": property(title, set_title)}
+
+
+@pytest.mark.parametrize("attributes", [_synonym, _hybrid, _property])
+def test_a_member_may_be_any_settable_attribute(
+    make_host: MakeHost, database_url: str, attributes: Callable[[], dict[str, Any]]
+) -> None:
+    model = model_of("title", **attributes())
+    host = make_host(database_url, model=model, rows=[row_of("title", subject="before")])
+    assert host.get().json["title"] == "before"
+    assert host.put(OCTOCAT | {"title": "after"}).json["title"] == "after"
+    assert host.row()["subject"] == "after"
+
+
+@pytest.mark.parametrize("attributes", [_synonym, _hybrid])
+def test_the_column_behind_an_attribute_sets_the_limit(
+    make_host: MakeHost, sqlite_url: str, attributes: Callable[[], dict[str, Any]]
+) -> None:
+    host = make_host(
+        sqlite_url, model=model_of("title", **attributes()), rows=[row_of("title", subject="")]
+    )
+    refused = host.put(OCTOCAT | {"title": "0123456789"})
+    assert refused.json["fields"] == {"title": ["longer than 9 characters"]}
+
+
+def test_the_database_sets_the_limit_of_a_property(make_host: MakeHost, server_url: str) -> None:
+    model = model_of("title", **_property())
+    host = make_host(server_url, model=model, rows=[row_of("title", subject="")])
+    assert host.put(OCTOCAT | {"title": "0123456789"}).status_code == 409
+    assert host.row()["subject"] == ""
+
+
+class Status(enum.Enum):
+    CREATED = "created"
+    RUNNING = "running"
+    ERROR = "error"
+
+
+def test_a_status_may_be_an_enum(make_host: MakeHost, database_url: str) -> None:
+    class Schema(BuildSchema):
+        status = fields.Enum(Status, by_value=True, required=True, allow_none=True)
+
+    host = make_host(
+        database_url,
+        model=model_of("status", status=sa.Column(sa.Enum(Status))),
+        schema=Schema,
+        rows=[row_of(status=Status.RUNNING), row_of(id=2, status=None)],
+    )
+    assert host.put(OCTOCAT | {"status": "error"}).json["status"] == "error"
+    assert host.row()["status"] is Status.ERROR
+    refused = host.put(OCTOCAT | {"status": "odd"})
+    assert refused.status_code == 400
+    assert list(refused.json["fields"]) == ["status"]
+    # A NULL that has no zero is shown as null, and put back as such.
+    assert host.get(2).json["status"] is None
+    assert host.put(data=host.get(2).data).status_code == 200
+    assert host.row(2)["status"] is None
+
+
+def test_a_column_of_words_allows_no_other(make_host: MakeHost, database_url: str) -> None:
+    words = sa.Enum("created", "running", name="words")
+    host = make_host(database_url, model=model_of("status", status=sa.Column(words)))
+    assert host.put(OCTOCAT | {"status": "running"}).status_code == 200
+    refused = host.put(OCTOCAT | {"status": "odd"})
+    assert refused.json["fields"] == {"status": ["not one of created, running"]}
+
+
+class Code(fields.Field):  # type: ignore[type-arg]
+    """A status that the model keeps as a number."""
+
+    names = ("created", "running", "error")
+    default_error_messages = {"unknown": "no status"}
+
+    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        return self.names[value]
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int:
+        if value not in self.names:
+            raise self.make_error("unknown")
+        return self.names.index(value)
+
+
+def test_a_status_may_be_a_number_in_the_model(make_host: MakeHost, database_url: str) -> None:
+    class Schema(BuildSchema):
+        status = Code(required=True)
+
+    host = make_host(
+        database_url,
+        model=model_of("status", status=sa.Column(sa.SmallInteger)),
+        schema=Schema,
+        rows=[row_of(status=1)],
+    )
+    assert host.get().json["status"] == "running"
+    assert host.put(OCTOCAT | {"status": "error"}).json["status"] == "error"
+    assert host.row()["status"] == 2
+    assert host.put(OCTOCAT | {"status": 2}).json["fields"] == {"status": ["no status"]}
+
+
+def test_an_id_may_be_a_uuid(make_host: MakeHost, database_url: str) -> None:
+    class Schema(BuildSchema):
+        id = fields.UUID(required=True)
+
+    one, other = uuid.UUID(int=2**127 + 1), uuid.UUID(int=2**126)
+    model = model_of(id=sa.Column(sa.Uuid, primary_key=True))
+    host = make_host(database_url, model=model, schema=Schema, rows=[row_of(id=one)])
+    assert host.get(one).json["id"] == str(one)
+    assert host.get(str(one).upper()).json["id"] == str(one)
+    put = host.put(OCTOCAT | {"id": str(one).upper(), "status": "error"})
+    assert put.status_code == 200
+    assert put.json["id"] == str(one)
+    assert put.headers["Content-Location"].endswith(f"/build/{one}")
+    assert host.row(one)["status"] == "error"
+    assert host.put(OCTOCAT | {"id": str(other)}).status_code == 404
+    assert [host.get(text).status_code for text in (other, "1", "x")] == [404, 404, 404]
+
+
+def test_an_id_that_the_database_finds_in_another_case_is_not_the_build(
+    make_host: MakeHost, database_url: str
+) -> None:
+    class Schema(BuildSchema):
+        id = Text(empty=False)
+
+    model = model_of(id=sa.Column(sa.String(20), primary_key=True))
+    host = make_host(database_url, model=model, schema=Schema, rows=[row_of(id="abc")])
+    assert host.get("abc").status_code == 200
+    assert host.get("ABC").status_code == 404
+    assert host.put(OCTOCAT | {"id": "ABC"}).status_code == 404
+    assert host.put(OCTOCAT | {"id": "abc", "title": "x"}).status_code == 200
+    assert host.row("abc")["id"] == "abc"
+
+
+def test_members_may_be_constant_protected_or_left_out(
+    make_host: MakeHost, database_url: str
+) -> None:
+    class Schema(BuildSchema):
+        class Meta:
+            exclude = ("distribution",)
+            dump_only = ("id", "number")
+
+        runtime = fields.Constant("docker", dump_only=True)
+        sender = fields.String(attribute="author", dump_only=True)
+
+    left_out = ("distribution", "runtime", "sender")
+    host = make_host(
+        database_url, model=model_of(*left_out), schema=Schema, rows=[row_of(*left_out)]
+    )
+    shown = {name: value for name, value in OCTOCAT.items() if name != "distribution"}
+    assert host.get().json == shown
+    assert host.put(shown | {"status": "error"}).json == shown | {"status": "error"}
+    changed = {"number": 2, "runtime": "podman", "sender": "Mona", "title": "x"}
+    refused = host.put(shown | changed)
+    told = {name: ["cannot be changed"] for name in ("number", "runtime", "sender")}
+    assert refused.status_code == 400
+    assert refused.json["fields"] == told
+    assert host.put(shown | {"number": 1.0}).json["fields"] == {"number": ["cannot be changed"]}
+    assert host.put(shown | {"id": 2}).status_code == 404
+    assert host.put(shown | {"id": "1"}).json["fields"] == {"id": ["not an integer"]}
+    assert host.put({"title": 1}).json["fields"] == {
+        name: ["missing"] for name in shown if name != "title"
+    } | {"title": ["not a string"]}
+    assert host.put(OCTOCAT).json["fields"] == {"distribution": ["unknown"]}
+    assert host.row()["title"] == OCTOCAT["title"]
+
+
+def test_a_protected_member_may_come_from_a_relationship(
+    make_host: MakeHost, sqlite_url: str
+) -> None:
+    class Schema(BuildSchema):
+        repo = fields.String(attribute="repository.name", dump_only=True)
+
+    model = model_of(
+        "repo_id",
+        repo_id=sa.Column(sa.ForeignKey("repositories.id")),
+        repository=relationship("Repository"),
+    )
+    base = model.__mro__[1]
+    name = sa.Column(sa.String(20))
+    key = sa.Column(sa.Integer, primary_key=True)
+    repository = type(
+        "Repository", (base,), {"__tablename__": "repositories", "id": key, "name": name}
+    )
+    row = row_of("repo_id", repository=repository(id=1, name="octocat"))
+    host = make_host(sqlite_url, model=model, schema=Schema, rows=[row])
+    assert host.get().json == OCTOCAT | {"repo": "octocat"}
+    assert host.put(OCTOCAT | {"repo": "octocat", "title": "x"}).status_code == 200
+    assert host.put(OCTOCAT | {"repo": "hello"}).json["fields"] == {"repo": ["cannot be changed"]}
+
+
+def test_members_may_be_added(make_host: MakeHost, database_url: str) -> None:
+    class Schema(BuildSchema):
+        labels = fields.List(fields.String(), required=True, allow_none=True)
+
+    host = make_host(
+        database_url,
+        model=model_of(labels=sa.Column(sa.JSON(none_as_null=True))),
+        schema=Schema,
+        rows=[row_of(labels=["a"]), row_of(id=2, labels=None)],
+    )
+    assert host.get().json == OCTOCAT | {"labels": ["a"]}
+    assert host.put(OCTOCAT | {"labels": ["a", "b"]}).json["labels"] == ["a", "b"]
+    assert host.row()["labels"] == ["a", "b"]
+    assert host.get(2).json["labels"] is None
+    assert host.put(OCTOCAT).json["fields"] == {"labels": ["missing"]}
+    refused = host.put(OCTOCAT | {"labels": ["a", 1, "\ud800"]})
+    assert refused.json["fields"] == {"labels": ["1: Not a valid string."]}
+    refused = host.put(OCTOCAT | {"labels": ["a\0"]})
+    assert refused.json["fields"] == {"labels": ["holds U+0000"]}
+
+
+def test_hooks_and_validators_keep_working(make_host: MakeHost, sqlite_url: str) -> None:
+    class Schema(BuildSchema):
+        branch = Text(data_key="head")
+
+        @pre_load
+        def fill_in(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+            return {"runtime": "docker"} | data
+
+        @validates_schema
+        def in_order(self, data: dict[str, Any], **kwargs: Any) -> None:
+            if 0 < data["finished"] < data["started"]:
+                raise ValidationError("ends before it starts", "finished")
+
+        @post_load
+        def close(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+            if data["status"] == "error" and not data["error"]:
+                data["error"] = "unknown"
+            return data
+
+    host = make_host(sqlite_url, schema=Schema)
+    sent = {("head" if name == "branch" else name): value for name, value in OCTOCAT.items()}
+    assert host.get().json == sent
+    assert host.put(sent | {"finished": 1}).json["fields"] == {
+        "finished": ["ends before it starts"]
+    }
+    del sent["runtime"]
+    assert host.put(sent | {"status": "error", "head": "x"}).json["error"] == "unknown"
+    assert host.row() == OCTOCAT | {"status": "error", "error": "unknown", "branch": "x"}
+
+
+def test_unknown_members_that_the_host_admits_are_never_stored(
+    make_host: MakeHost, sqlite_url: str
+) -> None:
+    class Schema(BuildSchema):
+        class Meta:
+            unknown = INCLUDE
+
+    model = model_of(secret=sa.Column(sa.String(20)))
+    host = make_host(sqlite_url, model=model, schema=Schema, rows=[row_of(secret="kept")])
+    put = host.put(OCTOCAT | {"secret": "stolen", "title": "x"})
+    assert put.json == OCTOCAT | {"title": "x"}
+    assert host.row() == OCTOCAT | {"title": "x", "secret": "kept"}
+
+
+def test_a_post_load_hook_that_answers_no_mapping_is_named(
+    make_host: MakeHost, sqlite_url: str
+) -> None:
+    class Schema(BuildSchema):
+        @post_load
+        def make(self, data: dict[str, Any], **kwargs: Any) -> object:
+            return object()
+
+    host = make_host(sqlite_url, schema=Schema)
+    host.app.testing = True
+    with pytest.raises(TypeError, match=r"Schema\.load.* answered object.* post_load"):
+        host.put(OCTOCAT)
+
+
+class Times(BuildSchema):
+    started = UnixTime(attribute="started_at")
+    finished = UnixTime(attribute="finished_at")
+
+
+@pytest.mark.parametrize("aware", [False, True])
+def test_times_may_be_datetimes(make_host: MakeHost, database_url: str, aware: bool) -> None:
+    zone = UTC if aware else None
+    model = model_of(
+        "started",
+        "finished",
+        started_at=sa.Column(sa.DateTime(timezone=aware)),
+        finished_at=sa.Column(sa.DateTime(timezone=aware)),
+    )
+    began = datetime(2019, 7, 18, 18, 21, 17, tzinfo=zone)
+    host = make_host(
+        database_url,
+        model=model,
+        schema=Times,
+        rows=[row_of("started", "finished", started_at=began, finished_at=None)],
+    )
+    assert host.get().json == OCTOCAT | {"started": 1563474077, "finished": 0}
+    put = host.put(OCTOCAT | {"started": 1563474077, "finished": 1563474099})
+    assert put.json["finished"] == 1563474099
+    stored = host.row()["finished_at"]
+    assert stored.replace(tzinfo=stored.tzinfo or UTC) == datetime.fromtimestamp(1563474099, UTC)
+    assert host.get().data == put.data
+    assert host.put(OCTOCAT | {"started": 1563474077, "finished": 0}).json["finished"] == 0
+    assert host.row()["finished_at"] is None
+    told = {"started": ["less than 0"], "finished": ["greater than 253402300799"]}
+    assert host.put(OCTOCAT | {"started": -1, "finished": 10**12}).json["fields"] == told
+    told = {"started": ["not an integer"], "finished": ["not an integer"]}
+    assert host.put(OCTOCAT | {"started": 1.0, "finished": True}).json["fields"] == told
+
+
+def test_a_fraction_of_a_second_survives_a_put_that_leaves_the_member(
+    make_host: MakeHost, database_url: str
+) -> None:
+    precise = sa.DateTime().with_variant(sa.dialects.mysql.DATETIME(fsp=6), "mysql", "mariadb")
+    began = datetime(2019, 7, 18, 18, 21, 17, 987654)
+    host = make_host(
+        database_url,
+        model=model_of(
+            "started",
+            "finished",
+            started_at=sa.Column(precise),
+            finished_at=sa.Column(precise),
+        ),
+        schema=Times,
+        rows=[row_of("started", "finished", started_at=began, finished_at=began)],
+    )
+    changed = host.get().json | {"finished": 1563474078}
+    assert changed["started"] == 1563474077
+    assert host.put(changed).status_code == 200
+    assert host.row()["started_at"] == began
+    assert host.row()["finished_at"] == datetime(2019, 7, 18, 18, 21, 18)
+
+
+@pytest.mark.parametrize(
+    ("moment", "seconds"),
+    [
+        (None, 0),
+        (datetime(1970, 1, 1, 0, 0, 1), 1),
+        (datetime(1970, 1, 1, 0, 0, 1, 999999), 1),
+        (datetime(2038, 1, 19, 3, 14, 8, tzinfo=UTC), 2**31),
+        (datetime(2000, 1, 1, 2, tzinfo=timezone(timedelta(hours=2))), 946684800),
+        (datetime(9999, 12, 31, 23, 59, 59), UnixTime.latest),
+    ],
+)
+def test_unix_time_counts_whole_seconds_of_utc(moment: datetime | None, seconds: int) -> None:
+    assert UnixTime().serialize("at", {"at": moment}) == seconds
+
+
+def test_unix_time_answers_what_it_is_told_to() -> None:
+    assert UnixTime().deserialize(86400) == datetime(1970, 1, 2)
+    assert UnixTime(aware=True).deserialize(86400) == datetime(1970, 1, 2, tzinfo=UTC)
+    assert UnixTime().deserialize(UnixTime.latest) == datetime(9999, 12, 31, 23, 59, 59)
+
+
+def test_the_kinds_of_member_show_null_as_their_zero() -> None:
+    assert WholeNumber().serialize("x", {"x": None}) == 0
+    assert Text().serialize("x", {"x": None}) == ""
+
+
+@pytest.mark.parametrize(
+    ("column", "field", "sent"),
+    [
+        pytest.param(sa.CHAR(9), fields.String(allow_none=True), "ab ", id="CHAR strips or pads"),
+        pytest.param(sa.Numeric(9, 2), fields.Float(allow_none=True), 1.005, id="NUMERIC rounds"),
+    ],
+)
+def test_a_value_that_its_column_would_not_keep_is_refused(
+    make_host: MakeHost,
+    server_url: str,
+    column: sa.types.TypeEngine[Any],
+    field: fields.Field[Any],
+    sent: object,
+) -> None:
+    class Schema(BuildSchema):
+        extra = field
+
+    model = model_of(extra=sa.Column(column))
+    host = make_host(server_url, model=model, schema=Schema, rows=[row_of(extra=None)])
+    refused = host.put(OCTOCAT | {"extra": sent})
+    assert refused.status_code == 400
+    assert refused.json["fields"] == {"extra": ["not kept as sent by its column"]}
+    assert host.row()["extra"] is None
+
+
+def test_a_value_that_a_rounding_column_keeps_is_stored(
+    make_host: MakeHost, database_url: str
+) -> None:
+    model = model_of("created", created=sa.Column(sa.Numeric(12, 0)))
+    host = make_host(database_url, model=model)
+    assert host.put(OCTOCAT | {"created": 1563474000}).json["created"] == 1563474000
+    assert host.get().json["created"] == 1563474000

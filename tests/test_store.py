@@ -1,0 +1,252 @@
+"""The store works on the host's model as the host would: its hooks, events and rules hold."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hosts import OCTOCAT, Build, Host, model_of, row_of
+from sqlalchemy.orm import (
+    Session,
+    deferred,
+    relationship,
+    validates,
+)
+
+from flask_build_admin import (
+    BuildNotFound,
+    BuildStore,
+    InvalidBuild,
+    PreconditionFailed,
+)
+
+MakeHost = Callable[..., Host]
+
+
+def test_the_store_stands_without_flask(host: Host, octocat: dict[str, Any]) -> None:
+    store = BuildStore(Build, host.session)
+    assert store.find("1") == octocat
+    octocat["status"] = "error"
+    assert store.overwrite(octocat) == octocat
+    assert host.row() == octocat
+    with pytest.raises(BuildNotFound):
+        store.find("2")
+    with pytest.raises(InvalidBuild) as caught:
+        store.overwrite(octocat | {"number": 0})
+    assert caught.value.fields == {"number": ["less than 1"]}
+    assert str(caught.value) == "number: less than 1"
+    assert not host.session().in_transaction()
+
+
+def test_the_precondition_sees_the_build_as_it_is(host: Host, octocat: dict[str, Any]) -> None:
+    store = BuildStore(Build, host.session)
+    seen: list[Any] = []
+
+    def refuse(build: dict[str, Any]) -> None:
+        seen.append(build)
+        raise PreconditionFailed
+
+    with pytest.raises(PreconditionFailed):
+        store.overwrite(octocat | {"status": "error"}, precondition=refuse)
+    assert seen == [octocat]
+    assert host.row() == octocat
+
+
+def test_a_null_that_the_document_leaves_alone_stays(
+    make_host: MakeHost, database_url: str
+) -> None:
+    host = make_host(database_url, rows=[OCTOCAT | {"finished": None, "deploy": None}])
+    fetched = host.get()
+    assert fetched.json == OCTOCAT
+    assert host.put(fetched.json | {"status": "error"}).json == OCTOCAT | {"status": "error"}
+    assert host.row() == OCTOCAT | {"status": "error", "finished": None, "deploy": None}
+    assert host.put(fetched.json | {"finished": 5, "deploy": "x"}).status_code == 200
+    assert host.put(fetched.json).status_code == 200
+    assert host.row() == OCTOCAT  # what was set once is set back to zero, not to NULL
+
+
+def test_only_what_differs_is_assigned(make_host: MakeHost, sqlite_url: str) -> None:
+    assigned: list[tuple[str, Any]] = []
+
+    def note(self: Any, key: str, value: Any) -> Any:
+        assigned.append((key, value))
+        return value
+
+    model = model_of(note=validates("title", "status", "finished")(note))
+    host = make_host(sqlite_url, model=model)
+    assigned.clear()
+    assert host.put(OCTOCAT).status_code == 200
+    assert assigned == []
+    assert host.put(OCTOCAT | {"title": "x"}).status_code == 200
+    assert assigned == [("title", "x")]
+
+
+def test_a_model_that_refuses_a_value_is_heard(make_host: MakeHost, sqlite_url: str) -> None:
+    def refuse(self: Any, key: str, value: Any) -> Any:
+        if value == "odd":
+            raise ValueError("secret")
+        return value
+
+    host = make_host(sqlite_url, model=model_of(refuse=validates("title", "status")(refuse)))
+    refused = host.put(OCTOCAT | {"title": "odd", "status": "odd", "branch": "x"})
+    assert refused.status_code == 400
+    told = ["refused by the model"]
+    assert refused.json["fields"] == {"status": told, "title": told}
+    assert "secret" not in refused.text
+    assert host.row() == OCTOCAT
+
+
+def test_what_a_model_makes_of_a_value_is_answered(make_host: MakeHost, sqlite_url: str) -> None:
+    def lower(self: Any, key: str, value: str) -> str:
+        return value.lower()
+
+    host = make_host(sqlite_url, model=model_of(lower=validates("branch")(lower)))
+    assert host.put(OCTOCAT | {"branch": "Topic"}).json["branch"] == "topic"
+    assert host.get().json["branch"] == "topic"
+
+
+def test_a_version_counter_counts_changes_only(make_host: MakeHost, database_url: str) -> None:
+    version = sa.Column(sa.Integer, nullable=False)
+    model = model_of(version=version, __mapper_args__={"version_id_col": version})
+    host = make_host(database_url, model=model)
+    for title, count in (("x", 2), ("x", 2), ("y", 3)):
+        assert host.put(OCTOCAT | {"title": title}).status_code == 200
+        assert host.row()["version"] == count
+
+
+def test_a_version_counter_that_does_not_match_refuses(
+    make_host: MakeHost, sqlite_url: str
+) -> None:
+    version = sa.Column(sa.Integer, nullable=False)
+    model = model_of(version=version, __mapper_args__={"version_id_col": version})
+
+    def interfere(session: Session, *args: object) -> None:
+        session.connection().execute(sa.text("UPDATE builds SET version = version + 1"))
+
+    host = make_host(sqlite_url, model=model)
+    sa.event.listen(host.session, "before_flush", interfere)
+    refused = host.put(OCTOCAT | {"title": "x"})
+    assert refused.status_code == 409
+    assert host.row()["title"] == OCTOCAT["title"]
+    assert host.row()["version"] == 1
+
+
+def test_onupdate_runs_for_a_change_and_for_no_other_put(
+    make_host: MakeHost, database_url: str
+) -> None:
+    counted = iter(range(1, 9))
+    column = sa.Column(sa.Integer, default=0, onupdate=lambda: next(counted))
+    host = make_host(database_url, model=model_of(updates=column))
+    assert host.put(OCTOCAT).status_code == 200
+    assert host.row()["updates"] == 0
+    assert host.put(OCTOCAT | {"title": "x"}).status_code == 200
+    assert host.row()["updates"] == 1
+
+
+def test_a_trigger_does_not_fire_for_a_put_that_changes_nothing(host: Host) -> None:
+    host.execute("CREATE TABLE fired (at INTEGER)")
+    host.execute(
+        "CREATE TRIGGER fire AFTER UPDATE ON builds BEGIN INSERT INTO fired VALUES (1); END"
+    )
+    for title in (OCTOCAT["title"], "x"):
+        assert host.put(OCTOCAT | {"title": title}).status_code == 200
+    with host.engine.connect() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM fired")) == 1
+
+
+def test_eager_relationships_neither_repeat_nor_lock(
+    make_host: MakeHost, database_url: str
+) -> None:
+    model = model_of(
+        "repo_id",
+        repo_id=sa.Column(sa.BigInteger),
+        __table_args__=(sa.Index("by_repo", "repo_id"),),
+        steps=relationship("Step", lazy="joined", order_by="Step.id"),
+        message=deferred(sa.Column(sa.String(250))),
+    )
+    columns = {
+        "id": sa.Column(sa.Integer, primary_key=True, autoincrement=False),
+        "build_id": sa.Column(sa.ForeignKey("builds.id")),
+        "name": sa.Column(sa.String(20)),
+    }
+    step = type("Step", (model.__mro__[1],), {"__tablename__": "steps", **columns})
+    steps = [step(id=1, name="clone"), step(id=2, name="test")]
+    host = make_host(database_url, model=model, rows=[row_of(steps=steps)])
+    assert host.put(OCTOCAT | {"title": "x"}).json == OCTOCAT | {"title": "x"}
+    assert host.get().json == OCTOCAT | {"title": "x"}
+    with Session(host.engine) as session:
+        assert [one.name for one in session.get_one(model, 1).steps] == ["clone", "test"]
+
+
+def test_an_inherited_model_is_stored_in_both_tables(
+    make_host: MakeHost, database_url: str
+) -> None:
+    base = model_of("title", "message", kind=sa.Column(sa.String(20)))
+    base.__mapper__.polymorphic_on = None
+    columns = {
+        "id": sa.Column(sa.ForeignKey("builds.id"), primary_key=True, autoincrement=False),
+        "title": sa.Column(sa.String(250)),
+        "message": sa.Column(sa.String(250)),
+    }
+    model = type("Release", (base,), {"__tablename__": "releases", **columns})
+    host = make_host(database_url, model=model)
+    changed = OCTOCAT | {"title": "x", "status": "error"}
+    assert host.put(changed).json == changed
+    assert host.get().json == changed
+
+
+def test_a_bare_attribute_error_of_a_model_is_no_answer(
+    make_host: MakeHost, sqlite_url: str
+) -> None:
+    def title(self: Any) -> str:
+        raise LookupError("secret")
+
+    model = model_of("title", title=property(title, lambda self, value: None))
+    host = make_host(sqlite_url, model=model, rows=[row_of("title")])
+    answer = host.get()
+    assert answer.status_code == 500
+    assert answer.json == {"error": "The server failed to handle the request."}
+
+
+def test_one_line_tells_of_an_update(
+    make_host: MakeHost, sqlite_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    host = make_host(sqlite_url, actor=lambda: "mona\n\x1b[31m")
+    host.put(OCTOCAT)
+    host.put(OCTOCAT | {"title": "secret", "status": "error"})
+    host.put(OCTOCAT | {"number": 0})
+    lines = [(one.name, one.levelname, one.getMessage()) for one in caplog.records]
+    told = "build 1 updated by 'mona\\n\\x1b[31m': status, title"
+    assert lines == [("flask_build_admin", "INFO", told)]
+
+
+def test_the_log_names_no_actor_where_none_is_known(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    host.put(OCTOCAT | {"status": "error"})
+    assert caplog.messages == ["build 1 updated: status"]
+
+
+def test_a_session_may_be_bound_to_a_connection(host: Host) -> None:
+    with host.engine.connect() as connection, Session(connection) as session:
+        outer = connection.begin()
+        store = BuildStore(Build, lambda: session)
+        assert store.overwrite(OCTOCAT | {"title": "x"})["title"] == "x"
+        outer.rollback()
+    assert host.row()["title"] == OCTOCAT["title"]
+
+
+def test_a_database_without_row_locks_is_refused(host: Host) -> None:
+    engine = sa.create_mock_engine("mssql+pyodbc://", lambda *args: None)
+
+    class Elsewhere(Session):
+        def get_bind(self, *args: Any, **kwargs: Any) -> Any:
+            return engine
+
+    with pytest.raises(TypeError, match="mssql locks no row"):
+        BuildStore(Build, lambda: Elsewhere()).find("1")
