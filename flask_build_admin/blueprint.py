@@ -68,6 +68,7 @@ class BuildAdmin(Blueprint):
         self._limit = max_content_length
         self.before_request(self._gate.enter)
         self.after_request(self._gate.seal)
+        self.register_error_handler(500, self._gate.crash)
         self._mount("/build", "overwrite", {"PUT": self._overwrite})
         self._mount("/build/<build_id>", "fetch", {"GET": self._fetch, "HEAD": self._fetch})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from hashlib import blake2b
 from math import isfinite
@@ -17,8 +18,7 @@ Document = dict[str, Any]
 def _unique(pairs: Sequence[tuple[str, Any]]) -> Document:
     document = dict(pairs)
     if len(document) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
         raise MalformedBody(f'The body has the member "{plain(twice[:100])}" more than once.')
     return document
 

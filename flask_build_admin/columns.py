@@ -46,7 +46,9 @@ _TEXT_BYTES: tuple[tuple[type[TypeEngine[Any]], int], ...] = (
     (TextType, 2**16 - 1),
 )
 
-_KEEPING = (String, Integer, Enum, Boolean, DateTime, Uuid, JSON)
+_KEEPING = (String, Integer, Enum, Boolean, Uuid, JSON)
+
+_MYSQL = frozenset({"mysql", "mariadb"})
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -100,10 +102,12 @@ def limit(field: fields.Field[Any], column: Column[Any] | None, dialect: Dialect
 def keeps(column: Column[Any], dialect: Dialect) -> bool:
     """Whether a column on this database surely gives back what it is given.
 
-    ``CHAR`` pads or strips, ``FLOAT`` and ``NUMERIC`` round, a type of the host's own may do
-    anything; what such a column has made of a value has to be read back.
+    ``CHAR`` pads or strips, ``FLOAT``, ``NUMERIC`` and MariaDB's ``DATETIME`` round, a type of the
+    host's own may do anything; what such a column has made of a value has to be read back.
     """
     column_type = column.type.dialect_impl(dialect)
+    if isinstance(column_type, DateTime):
+        return dialect.name not in _MYSQL
     return isinstance(column_type, _KEEPING) and not isinstance(column.type, CHAR)
 
 
@@ -116,7 +120,7 @@ def _limits(column: Column[Any], dialect: Dialect) -> Iterator[Limit]:
             yield validate.OneOf(column_type.enums, error="not one of {choices}")
     elif isinstance(column_type, String):
         size = next((size for kind, size in _TEXT_BYTES if isinstance(column_type, kind)), None)
-        if size is not None and dialect.name in {"mysql", "mariadb"}:
+        if size is not None and dialect.name in _MYSQL:
             yield Utf8Length(size)
         elif column_type.length is not None and not isinstance(column.type, TextType):
             yield validate.Length(max=column_type.length, error="longer than {max} characters")

@@ -33,6 +33,7 @@ def compiles(schema: BuildSchema) -> bool:
         all(getattr(cls, name) is getattr(BuildSchema, name) for name in _METHODS)
         and not any(schema._hooks.values())
         and schema.unknown == RAISE
+        and len(schema.fields) > 1  # of one attribute, attrgetter answers no tuple
         and all(_known(field) for field in schema.fields.values())
     )
 
@@ -43,24 +44,25 @@ def _known(field: fields.Field[Any]) -> bool:
         and field.required
         and not (field.allow_none or field.dump_only or field.load_only)
         and not (getattr(field, "pre_load", None) or getattr(field, "post_load", None))
-        and all(_bounds(validator) is not None for validator in field.validators)
+        and not getattr(field, "as_string", False)
+        and all(_bounds(one, type(field)) is not None for one in field.validators)
     )
 
 
-def _bounds(validator: Callable[[Any], Any]) -> tuple[float, float] | None:
+def _bounds(validator: Callable[[Any], Any], of: type[Any]) -> tuple[float, float] | None:
     """Tell the least and the greatest number, or length, that surely pass; None: not known."""
     if validator is storable:
         return -inf, inf
-    kind = type(validator)
-    if isinstance(validator, validate.Range) and kind is validate.Range:
-        if validator.min_inclusive and validator.max_inclusive:
-            return _either(validator.min, -inf), _either(validator.max, inf)
-    elif isinstance(validator, validate.Length) and kind is validate.Length:
-        if validator.equal is None:
-            return _either(validator.min, -inf), _either(validator.max, inf)
-    elif isinstance(validator, Utf8Length):
+    if of is Text and isinstance(validator, Utf8Length):
         return -inf, validator.limit // 4  # no character takes more bytes
-    return None
+    # The types are compared, because a subclass may do anything.
+    if of is WholeNumber and type(validator) is validate.Range:
+        simple = validator.min_inclusive and validator.max_inclusive
+    elif of is Text and type(validator) is validate.Length:
+        simple = validator.equal is None
+    else:
+        return None
+    return (_either(validator.min, -inf), _either(validator.max, inf)) if simple else None
 
 
 def _either(bound: float | None, otherwise: float) -> float:
@@ -78,7 +80,7 @@ def compile_check(schema: BuildSchema) -> Check:
     renamed: list[tuple[str, str]] = []
     for name, field in schema.fields.items():
         member = field.data_key or name
-        bounds = [_bounds(validator) or (-inf, inf) for validator in field.validators]
+        bounds = [_bounds(one, type(field)) or (-inf, inf) for one in field.validators]
         low = max(low for low, _ in bounds)
         high = min(high for _, high in bounds)
         (numbers if isinstance(field, WholeNumber) else texts).append((member, low, high))

@@ -100,6 +100,10 @@ class Gate:
             return self._refuse(told.status, str(told))
         return passage.answer
 
+    def crash(self, error: Exception) -> Response:
+        """Answer what nobody has an answer to, before a handler of the host's can fail at it."""
+        return self._refuse(500, BuildError.sentence)
+
     def seal(self, response: Response) -> Response:
         """Have the last word on every answer that is no 2xx, or that the auth has not agreed to."""
         passage: _Passage | None = request.environ.get(_PASSAGE)
@@ -120,7 +124,7 @@ class Gate:
         passage: _Passage | None = request.environ.get(_PASSAGE)
         agreed = passage is not None and passage.agreed
         if agreed or host.status_code == 429 or host.status_code >= 500:
-            sentence = f"The server answers {host.status}."
+            sentence = f"The server answers {host.status_code}."
         return self._refuse(host.status_code, sentence, headers=host.headers)
 
     def _refuse(
@@ -131,10 +135,12 @@ class Gate:
         fields: Problems | None = None,
         headers: Headers | None = None,
     ) -> Response:
+        passage: _Passage | None = request.environ.get(_PASSAGE)
+        if passage is None:
+            # Refused by the host before the blueprint was asked: there may be no session yet.
+            return refusal(_lawful(status, agreed=False), sentence, fields, headers)
         self._reset()
-        passage: _Passage = request.environ.setdefault(_PASSAGE, _Passage())
-        status = _lawful(status, passage.agreed)
-        passage.answer = refusal(status, sentence, fields, headers)
+        passage.answer = refusal(_lawful(status, passage.agreed), sentence, fields, headers)
         return passage.answer
 
 
@@ -147,8 +153,8 @@ def _decorated(auth: Auth) -> Callable[..., Any]:
         raise ConfigurationError(f"auth={auth!r} cannot decorate a view: {hint}")
     try:
         guard: Callable[..., Any] = auth(build_admin)
-        inspect.signature(guard).bind()
-    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+        inspect.signature(guard, follow_wrapped=False).bind()
+    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
         raise ConfigurationError(f"auth={auth!r} is no view decorator ({error}): {hint}") from error
     return guard
 
@@ -166,4 +172,4 @@ def _lawful(status: int, agreed: bool) -> int:
         return 401
     if status == 403:
         return 401  # the contract has no other status for missing permission
-    return status if status >= 400 else 500
+    return status if 400 <= status < 600 else 500

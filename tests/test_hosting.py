@@ -155,7 +155,7 @@ def test_routes_and_hooks_that_the_host_adds(host: Host) -> None:
     assert host.client.get("/more/ping").status_code == 401
     answer = host.client.get("/more/away", headers=ADMIN)
     assert answer.status_code == 500
-    assert answer.json == {"error": "The server answers 302 FOUND."}
+    assert answer.json == {"error": "The server answers 302."}
     assert put(host.client, "/more/build").headers["X-Signed"] == "yes"
 
 
