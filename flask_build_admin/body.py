@@ -14,6 +14,9 @@ from .errors import MalformedBody, plain
 #: A build as JSON has it: member to value.
 Document = dict[str, Any]
 
+#: How deep arrays and objects may lie in each other (RFC 8259, section 9, leaves it to the parser).
+DEPTH = 100
+
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> Document:
     document = dict(pairs)
@@ -33,6 +36,8 @@ def _float(digits: str) -> float:
         raise MalformedBody("The body has a number that is too large.")
     return value
 
+
+_TOO_DEEP = f"The body is nested too deeply: more than {DEPTH} levels."
 
 _decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant, parse_float=_float)
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -55,13 +60,24 @@ def decode(body: bytes) -> Document:
             f"The body is not JSON: line {error.lineno}, column {error.colno}."
         ) from error
     except RecursionError as error:
-        raise MalformedBody("The body is nested too deeply.") from error
+        raise MalformedBody(_TOO_DEEP) from error
     except ValueError as error:
         # int() takes no more digits than sys.get_int_max_str_digits().
         raise MalformedBody("The body has a number that is too long.") from error
     if not isinstance(document, dict):
-        raise MalformedBody()
+        raise MalformedBody
+    if _deeper_than(DEPTH, document):
+        raise MalformedBody(_TOO_DEEP)
     return document
+
+
+def _deeper_than(depth: int, document: Document) -> bool:
+    level: list[Any] = [document]
+    while level and depth:
+        inner = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [value for values in inner for value in values if isinstance(value, dict | list)]
+        depth -= 1
+    return bool(level)
 
 
 def encode(document: Document) -> bytes:

@@ -37,7 +37,7 @@ _SQLITE_BUSY = frozenset({5, 6, 7, 8, 9, 10, 13, 14, 15})
 
 #: MariaDB's and MySQL's errors that no other try mends, though called operational: access denied,
 #: unknown database, unknown column, wrong value count, command denied, unknown system variable.
-_MYSQL_SETUP = frozenset({1044, 1045, 1049, 1054, 1136, 1142, 1143, 1193})
+_MYSQL_SETUP = frozenset({1044, 1045, 1049, 1054, 1136, 1142, 1143, 1193, 1698})
 
 
 def meaning(error: SQLAlchemyError) -> BuildError | None:
@@ -58,26 +58,36 @@ def meaning(error: SQLAlchemyError) -> BuildError | None:
 
 def cause(error: BaseException) -> str:
     """Name what happened in a way that is fit for a log: no SQL, no values, no traceback."""
-    origin: Any = getattr(error, "orig", None) or error
-    code = getattr(origin, "sqlstate", None) or getattr(origin, "sqlite_errorname", None)
-    number = next(iter(getattr(origin, "args", ())), None)
-    code = code or (number if type(number) is int else None)
+    origin = getattr(error, "orig", None) or error
+    code = _number(origin) or _state(origin) or getattr(origin, "sqlite_errorname", None)
     name = type(origin).__name__
     return name if code is None else f"{name} ({code})"
 
 
 def _of_driver(error: DBAPIError) -> BuildError:
-    origin: Any = error.orig
-    state = getattr(origin, "sqlstate", None) or getattr(origin, "pgcode", None)
-    if isinstance(state, str):
-        if state[:2] in _REFUSED_STATES:
-            return BuildConflict()
+    origin = error.orig
+    number, state = _number(origin), _state(origin)
+    sqlite = getattr(origin, "sqlite_errorcode", None)
+    if number in _REFUSED_NUMBERS or (number is None and state and state[:2] in _REFUSED_STATES):
+        return BuildConflict()
+    if number is not None:
+        busy = isinstance(error, OperationalError) and number not in _MYSQL_SETUP
+    elif state is not None:
         busy = state[:2] in _BUSY_STATES or state in _BUSY_STATE_CODES
-    elif (sqlite := getattr(origin, "sqlite_errorcode", None)) is not None:
+    elif sqlite is not None:
         busy = sqlite & 0xFF in _SQLITE_BUSY
     else:
-        number = next(iter(getattr(origin, "args", ())), None)
-        if number in _REFUSED_NUMBERS:
-            return BuildConflict()
-        busy = isinstance(error, OperationalError) and number not in _MYSQL_SETUP
+        busy = isinstance(error, OperationalError)  # no answer at all: it could not connect
     return DatabaseUnavailable() if busy or error.connection_invalidated else DatabaseFailure()
+
+
+def _number(origin: Any) -> int | None:
+    """Get the number that MariaDB's and MySQL's drivers have for an error."""
+    number = next(iter(getattr(origin, "args", ())), None)
+    return number if type(number) is int else None
+
+
+def _state(origin: Any) -> str | None:
+    """Get the SQLSTATE that PostgreSQL's drivers have for an error."""
+    state = getattr(origin, "sqlstate", None) or getattr(origin, "pgcode", None)
+    return state if isinstance(state, str) else None

@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from .answers import refusal
 from .errors import BuildError, ConfigurationError, DatabaseUnavailable, Problems
-from .faults import meaning
+from .transaction import translate
 
 #: A view decorator, as every auth extension has one.
 Auth = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -67,7 +67,7 @@ class Gate:
             # Caught here: a host's errorhandler(Exception) could make a 200 of it.
             return self._turn_away(error.get_response())
         except SQLAlchemyError as error:
-            told = meaning(error)
+            told = translate(error)
             if isinstance(told, DatabaseUnavailable):
                 return self._refuse(told.status, str(told))
             raise
@@ -94,7 +94,7 @@ class Gate:
             sentence = error.description or error.name
             return self._refuse(response.status_code, sentence, headers=response.headers)
         except SQLAlchemyError as error:
-            told = meaning(error)
+            told = translate(error)
             if told is None:
                 raise
             return self._refuse(told.status, str(told))

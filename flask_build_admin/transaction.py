@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from .errors import BuildError
 from .faults import cause, meaning
 
 log = logging.getLogger("flask_build_admin")
@@ -22,19 +23,29 @@ def transaction(session: Session) -> Iterator[None]:
     """
     try:
         yield
-    except BaseException as error:
+    except SQLAlchemyError as error:
         rollback(session)
-        told = meaning(error) if isinstance(error, SQLAlchemyError) else None
+        told = translate(error)
         if told is None:
             raise
-        if told.status >= 500:
-            log.warning("%s The cause: %s", told, cause(error))
         raise told from error
+    except BaseException:
+        rollback(session)
+        raise
+
+
+def translate(error: SQLAlchemyError) -> BuildError | None:
+    """Say what a database's error means; what is not the client's to mend goes into the log.
+
+    :returns: None for an error that is not the database's.
+    """
+    told = meaning(error)
+    if told is not None and told.status >= 500:
+        log.warning("%s The cause: %s", told, cause(error))
+    return told
 
 
 def rollback(session: Session) -> None:
     """Leave a session without a transaction, whatever has become of its connection."""
-    try:
+    with suppress(DBAPIError):
         session.rollback()
-    except DBAPIError:
-        session.invalidate()

@@ -1,0 +1,152 @@
+"""The example server as it is deployed: by gunicorn, in several processes, asked over HTTP.
+
+It imports nothing heavy: the client processes of the tests import it, too.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parent.parent
+TOKEN = "of-the-admin"
+
+#: Seconds after which an answer, a start or a stop has failed.
+PATIENCE = 30
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> dict[str, Any]:
+        return json.loads(self.body)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server, or the way to it for another process."""
+
+    port: int
+    log: Path
+    workers: int = 4
+
+    def get(self) -> Answer:
+        return self._ask("GET", "/api/v1/admin/build/1")
+
+    def put(self, document: dict[str, Any], **headers: str) -> Answer:
+        body = json.dumps(document)
+        return self._ask(
+            "PUT", "/api/v1/admin/build", body, {"Content-Type": "application/json"} | headers
+        )
+
+    def booted(self) -> list[int]:
+        """Answer the process ids of all workers that ever were, the oldest first."""
+        return [int(pid) for pid in re.findall(r"Booting worker.* (\d+)", self.log.read_text())]
+
+    def _ask(
+        self, method: str, path: str, body: str | None = None, headers: dict[str, str] | None = None
+    ) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        with closing(connection):
+            authorized = {"Authorization": f"Bearer {TOKEN}"} | (headers or {})
+            connection.request(method, path, body, authorized)
+            response = connection.getresponse()
+            return Answer(response.status, dict(response.getheaders()), response.read())
+
+
+@contextmanager
+def serve(database_url: str, directory: Path) -> Iterator[Server]:
+    """Run the example server.
+
+    :param database_url: of a database that is empty, or that the server has used before.
+    :param directory: for the log, and what else gunicorn wants to keep.
+    """
+    environment = os.environ | {
+        "DATABASE_URL": database_url,
+        "BUILD_ADMIN_TOKEN": TOKEN,
+        "XDG_RUNTIME_DIR": str(directory),
+    }
+    # All workers at once would make the same tables.
+    subprocess.run(
+        [sys.executable, "-c", "import example_app; example_app.create_app()"],
+        cwd=ROOT,
+        env=environment,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        timeout=PATIENCE,
+    )
+    # The socket listens already, so the first request waits for the first worker.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = Server(listener.getsockname()[1], directory / "gunicorn.log")
+        options = ["-w", f"{server.workers}", "-b", f"fd://{listener.fileno()}"]
+        with server.log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "gunicorn", *options, "example_app:create_app()"],
+                cwd=ROOT,
+                env=environment,
+                pass_fds=[listener.fileno()],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+    try:
+        assert server.get().status == 200, server.log.read_text()
+        yield server
+    finally:
+        process.terminate()
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        _drop_tables(database_url)
+
+
+def _drop_tables(database_url: str) -> None:
+    import sqlalchemy as sa  # a client process needs none
+
+    engine = sa.create_engine(database_url)
+    tables = sa.MetaData()
+    tables.reflect(engine)
+    tables.drop_all(engine)
+    engine.dispose()
+
+
+def increment(server: Server, rounds: int) -> Counter[int]:
+    """Fetch the build, raise its ``parent`` by one and put it back, if nobody else did meanwhile.
+
+    :returns: how often each status was answered.
+    """
+    seen: Counter[int] = Counter()
+    for _ in range(rounds):
+        fetched = server.get()
+        answer = fetched
+        if fetched.status == 200:
+            build = fetched.json
+            build["parent"] += 1
+            answer = server.put(build, **{"If-Match": fetched.headers["ETag"]})
+        seen[answer.status] += 1
+    return seen
+
+
+def exchange(
+    server: Server, documents: Sequence[dict[str, Any]]
+) -> list[tuple[dict[str, Any], Answer, Answer]]:
+    """Put each document, whatever is stored, and fetch what is stored then.
+
+    :returns: each document, what its put answered, and what was fetched.
+    """
+    return [(document, server.put(document), server.get()) for document in documents]

@@ -1,0 +1,94 @@
+"""What is sent to the database, and how little of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hosts import ADMIN, OCTOCAT, URL, Host
+
+#: How a build is locked before it is looked at.
+LOCK = {
+    "sqlite": ["UPDATE", "SELECT"],
+    "postgresql": ["SELECT … FOR UPDATE"],
+    "mariadb": ["SELECT … FOR UPDATE"],
+}
+
+
+def outline(sent: Sequence[str]) -> list[str]:
+    return [
+        statement.split()[0] + (" … FOR UPDATE" if " FOR UPDATE" in statement else "")
+        for statement in sent
+    ]
+
+
+def test_an_update_locks_overwrites_and_commits(hosted: Host, database: str) -> None:
+    with hosted.statements() as sent:
+        assert hosted.put(OCTOCAT | {"status": "error"}).status_code == 200
+    assert outline(sent) == ["BEGIN", *LOCK[database], "UPDATE", "COMMIT"]
+
+
+def test_an_update_names_no_column_but_the_changed_ones(hosted: Host) -> None:
+    with hosted.statements() as sent:
+        assert hosted.put(OCTOCAT | {"status": "error", "error": "lost"}).status_code == 200
+    assert re.findall(r"(\w+)=", sent[-2].split(" WHERE ")[0]) == ["status", "error"]
+
+
+def test_a_put_of_the_same_build_updates_nothing(hosted: Host, database: str) -> None:
+    with hosted.statements() as sent:
+        assert hosted.put(OCTOCAT).status_code == 200
+    assert outline(sent) == ["BEGIN", *LOCK[database], "COMMIT"]
+
+
+def test_a_fetch_is_one_select(hosted: Host) -> None:
+    with hosted.statements() as sent:
+        assert hosted.get().status_code == 200
+    assert outline(sent) == ["BEGIN", "SELECT", "ROLLBACK"]
+
+
+@pytest.mark.parametrize(
+    ("document", "headers", "status"),
+    [(OCTOCAT, {"If-Match": '"stale"'}, 412), (OCTOCAT | {"id": 2}, {}, 404)],
+)
+def test_a_refusal_under_the_lock_rolls_back(
+    hosted: Host, database: str, document: Any, headers: dict[str, str], status: int
+) -> None:
+    with hosted.statements() as sent:
+        assert hosted.put(document, headers=headers).status_code == status
+    assert outline(sent) == ["BEGIN", *LOCK[database], "ROLLBACK"]
+
+
+@pytest.mark.parametrize(
+    ("document", "headers", "status"),
+    [(OCTOCAT, {"Authorization": "Bearer of-nobody"}, 401), ({}, {}, 400), ([], {}, 400)],
+)
+def test_a_refusal_before_the_lock_sends_nothing(
+    hosted: Host, document: Any, headers: dict[str, str], status: int
+) -> None:
+    with hosted.statements() as sent:
+        assert hosted.put(document, headers=headers).status_code == status
+    assert sent == []
+
+
+@pytest.mark.parametrize(("method", "status"), [("OPTIONS", 200), ("POST", 405), ("DELETE", 405)])
+def test_another_method_sends_nothing(hosted: Host, method: str, status: int) -> None:
+    with hosted.statements() as sent:
+        answer = hosted.client.open(f"{URL}/1", method=method, headers=ADMIN)
+    assert answer.status_code == status
+    assert sent == []
+
+
+def test_the_lock_of_sqlite_touches_no_row(host: Host) -> None:
+    host.execute("CREATE TABLE touched (id INTEGER)")
+    host.execute(
+        "CREATE TRIGGER touch AFTER UPDATE ON builds BEGIN INSERT INTO touched VALUES (new.id); END"
+    )
+    assert host.put(OCTOCAT).status_code == 200
+    assert host.put(OCTOCAT | {"id": 2}).status_code == 404
+    with host.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT * FROM touched").all() == []
+    assert host.put(OCTOCAT | {"status": "error"}).status_code == 200
+    with host.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT * FROM touched").all() == [(1,)]
