@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Any
 
 from flask import Response, current_app
@@ -11,17 +12,24 @@ from werkzeug.datastructures import Headers
 from .errors import DatabaseUnavailable, Problems, plain
 
 #: What a client needs of an answer that the host made and the contract has another form for.
-_KEPT = ("WWW-Authenticate", "Retry-After", "Allow", "Set-Cookie", "Vary")
+_KEPT = frozenset({"www-authenticate", "retry-after", "allow", "set-cookie", "vary"})
+
+_JSON = "application/json"
 
 
-def representation(body: bytes, tag: str, status: int = 200) -> Response:
+def representation(
+    body: bytes, tag: str, status: int = 200, location: str | None = None
+) -> Response:
     """Make the answer that is a build.
 
     :param body: the document, encoded; empty for 304.
     :param tag: the opaque part of its entity tag.
+    :param location: where the build can be fetched.
     """
-    headers = {"ETag": f'"{tag}"', "Cache-Control": "no-store"}
-    return current_app.response_class(body, status, headers, mimetype="application/json")
+    headers = [("Content-Type", _JSON), ("ETag", f'"{tag}"'), ("Cache-Control", "no-store")]
+    if location is not None:
+        headers.append(("Content-Location", location))
+    return current_app.response_class(body, status, headers)
 
 
 def methods(allowed: list[str]) -> Response:
@@ -38,19 +46,24 @@ def refusal(status: int, sentence: str, fields: Problems | None, host: Headers |
     :param fields: every problem of every member.
     :param host: the headers of the host's own answer.
     """
-    document: dict[str, Any] = {"error": plain(" ".join(sentence.split()))}
-    if fields is not None:
-        document["fields"] = fields
-    response = current_app.response_class(
-        f"{json.dumps(document)}\n", status, mimetype="application/json"
-    )
-    response.headers["Cache-Control"] = "no-store"
+    body = _standard(sentence) if fields is None else _refusal(sentence, fields)
+    headers = [("Content-Type", _JSON), ("Cache-Control", "no-store")]
     if host is not None:
-        for name in _KEPT:
-            for value in host.getlist(name):
-                response.headers.add(name, value)
+        headers += [(name, value) for name, value in host if name.lower() in _KEPT]
+    response = current_app.response_class(body, status, headers)
     if status == 401:
         response.headers.setdefault("WWW-Authenticate", "Bearer")
     elif status == 503:
         response.headers.setdefault("Retry-After", str(DatabaseUnavailable.retry_after))
     return response
+
+
+def _refusal(sentence: str, fields: Problems | None = None) -> bytes:
+    document: dict[str, Any] = {"error": plain(" ".join(sentence.split()))}
+    if fields is not None:
+        document["fields"] = fields
+    return f"{json.dumps(document)}\n".encode()
+
+
+#: Most refusals say one of a few sentences.
+_standard = lru_cache(maxsize=32)(_refusal)

@@ -66,7 +66,7 @@ def decode(body: bytes) -> Document:
         raise MalformedBody("The body has a number that is too long.") from error
     if not isinstance(document, dict):
         raise MalformedBody
-    if _deeper_than(DEPTH, document):
+    if text.count("{") + text.count("[") > DEPTH and _deeper_than(DEPTH, document):
         raise MalformedBody(_TOO_DEEP)
     return document
 

@@ -11,10 +11,13 @@ from .body import Document
 from .codec import BuildCodec, Incoming
 from .errors import InvalidBuild
 
+_SCALARS = frozenset({str, int, bool, type(None)})
+
 
 def same(one: Any, other: Any) -> bool:
     """Tell whether two JSON values are equal; to Python alone, 1, 1.0 and true are."""
-    if type(one) is type(other) and isinstance(one, str | int):
+    kind = type(one)
+    if kind is type(other) and kind in _SCALARS:
         return bool(one == other)
     return _canonical(one) == _canonical(other)
 
@@ -25,7 +28,11 @@ def _canonical(value: Any) -> str:
 
 def changed(before: Document, after: Document) -> list[str]:
     """Name the members in which two documents of one build differ."""
-    return [name for name in after if name not in before or not same(before[name], after[name])]
+    return [
+        name
+        for name, value in after.items()
+        if name not in before or not (before[name] is value or same(before[name], value))
+    ]
 
 
 def assign(codec: BuildCodec, build: Any, before: Document, incoming: Incoming) -> list[str]:

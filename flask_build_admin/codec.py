@@ -47,8 +47,6 @@ class BuildCodec:
         #: Attributes that may come back from the database otherwise than they were assigned, and
         #: the names by which the mapper knows them.
         self.doubtful: dict[str, str] = {}
-        #: Whether only a write takes a lock.
-        self.locks_by_writing = dialect.name == "sqlite"
         self.id_attribute, self.id_field = id_field(self.schema)
         for name, field in self.schema.fields.items():
             member = field.data_key or name
@@ -63,8 +61,9 @@ class BuildCodec:
                 if column is not None and not keeps(column, dialect):
                     key = mapper_of(model).get_property_by_column(column).key
                     self.doubtful[attribute] = key
+        self._same_names = all(member == to for member, to in self.attributes.items())
         fast = compiles(self.schema)
-        self._check: Check = compile_check(self.schema) if fast else _undecided
+        self._check: Check = compile_check(self.schema) if fast else _unsure
         #: Answers the document of a build.
         self.show: Show = compile_show(self.schema) if fast else self._dump
 
@@ -73,10 +72,11 @@ class BuildCodec:
 
         :raises InvalidBuild: with every problem of every member.
         """
-        values = self._check(document)
-        if values is None:
-            return self._load(document)
-        return Incoming(values[self.id_attribute], document, values)
+        sure = self._check(document)
+        if len(sure) == len(document) == len(self.schema.fields):
+            values = document if self._same_names else self._values(document, sure)
+            return Incoming(values[self.id_attribute], document, values)
+        return self._load(document, sure)
 
     def read_id(self, text: str) -> Any:
         """Read the id of a path as the schema's own ``id`` member would.
@@ -99,8 +99,17 @@ class BuildCodec:
     def _dump(self, build: Any) -> Document:
         return dict(self.schema.dump(build))
 
-    def _load(self, document: Document) -> Incoming:
-        sent = dict(document)
+    def _values(self, document: Document, sure: list[str]) -> Document:
+        return {self.attributes[member]: document[member] for member in sure}
+
+    def _fields_of(self, members: set[str]) -> list[str] | None:
+        fields = self.schema.fields.items()
+        return [name for name, field in fields if (field.data_key or name) in members] or None
+
+    def _load(self, document: Document, sure: list[str]) -> Incoming:
+        # marshmallow has only the rest to judge.
+        passed = set(sure)
+        sent = {member: value for member, value in document.items() if member not in passed}
         wanted = {member: sent.pop(member) for member in self.protected if member in sent}
         problems = {member: [MISSING] for member in self.protected if member not in wanted}
         build_id = values = None
@@ -110,7 +119,7 @@ class BuildCodec:
         except ValidationError as error:
             problems["id"] = list(_told(error.messages))
         try:
-            values = self.schema.load(sent)
+            values = self.schema.load(sent, partial=self._fields_of(passed))
         except ValidationError as error:
             problems |= {
                 str(member): list(_told(told)) for member, told in error.messages_dict.items()
@@ -123,6 +132,7 @@ class BuildCodec:
                 f"{type(self.schema).__name__}.load() answered {type(values).__name__}: a"
                 " post_load hook of a build schema must return the mapping it was given."
             )
+        values = {**values, **self._values(document, sure)} if sure else values
         # Hooks may have changed what was sent, and a UUID may be written in two ways: what is
         # wanted is what the loaded values look like.
         for name, field in self.schema.load_fields.items():
@@ -135,8 +145,9 @@ class BuildCodec:
         return Incoming(values.get(self.id_attribute, build_id), wanted, values)
 
 
-def _undecided(document: Document) -> None:
+def _unsure(document: Document) -> list[str]:
     """Leave every document to the schema."""
+    return []
 
 
 def _told(messages: Any, path: str = "") -> Iterator[str]:

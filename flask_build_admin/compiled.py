@@ -19,7 +19,7 @@ from .fields import Text, WholeNumber
 from .model import attribute_of
 from .schema import BuildSchema
 
-Check = Callable[[Document], dict[str, Any] | None]
+Check = Callable[[Document], list[str]]
 Show = Callable[[Any], Document]
 
 _METHODS = ("load", "dump", "get_attribute", "handle_error", "dict_class")
@@ -70,42 +70,37 @@ def _either(bound: float | None, otherwise: float) -> float:
 
 
 def compile_check(schema: BuildSchema) -> Check:
-    """Make a check of whole documents.
+    """Make a function that finds what of a document the schema need not judge.
 
-    :returns: a function that answers the values by attribute, or None for a document that the
-        schema has to judge.
+    :returns: a function that names the members that the schema would surely take as they are.
     """
     numbers: list[tuple[str, float, float]] = []
     texts: list[tuple[str, float, float]] = []
-    renamed: list[tuple[str, str]] = []
     for name, field in schema.fields.items():
-        member = field.data_key or name
         bounds = [_bounds(one, type(field)) or (-inf, inf) for one in field.validators]
         low = max(low for low, _ in bounds)
         high = min(high for _, high in bounds)
-        (numbers if isinstance(field, WholeNumber) else texts).append((member, low, high))
-        renamed.append((member, attribute_of(name, field)))
-    count = len(schema.fields)
-    same = all(member == attribute for member, attribute in renamed)
+        kind = numbers if isinstance(field, WholeNumber) else texts
+        kind.append((field.data_key or name, low, high))
 
-    def check(document: Document) -> dict[str, Any] | None:
-        if len(document) != count:
-            return None
+    def check(document: Document) -> list[str]:
         get = document.get
+        sure = []
         for member, low, high in numbers:
             number = get(member)
-            if type(number) is not int or not low <= number <= high:
-                return None
+            if type(number) is int and low <= number <= high:
+                sure.append(member)
+        fitting = []
         joined = []
         for member, low, high in texts:
             text = get(member)
-            if type(text) is not str or not low <= len(text) <= high:
-                return None
-            joined.append(text)
+            if type(text) is str and low <= len(text) <= high:
+                fitting.append(member)
+                joined.append(text)
         whole = "".join(joined)
         if "\0" in whole or not (whole.isascii() or not LONE_SURROGATE.search(whole)):
-            return None
-        return document if same else {to: document[member] for member, to in renamed}
+            return sure
+        return sure + fitting
 
     return check
 

@@ -105,6 +105,8 @@ def plain(text: str) -> str:
 
     The contract's Go client uses the sentence as a format string, hence the ``%``.
     """
+    if text.isprintable() and "%" not in text:
+        return text
     return "".join(
         char if char.isprintable() and char != "%" else f"\\u{ord(char):04x}" for char in text
     )

@@ -26,7 +26,7 @@ _REFUSED = "The server's authentication refuses this request."
 _NOT_ASKED = "The server refused this request before its authentication was asked."
 
 
-@dataclass
+@dataclass(slots=True)
 class _Passage:
     """How far one request has come."""
 
@@ -51,6 +51,7 @@ class Gate:
 
     def __init__(self, auth: Auth, limit: int, reset: Callable[[], None]) -> None:
         self._guard = _decorated(auth)
+        self._asynchronous = inspect.iscoroutinefunction(self._guard)
         self._limit = limit
         self._reset = reset
 
@@ -62,21 +63,25 @@ class Gate:
         # One byte more than allowed tells a body that is too long from one that just fits.
         request.max_content_length = self._limit + 1
         try:
-            answer = current_app.ensure_sync(self._guard)()
+            answer = self._ask()
         except HTTPException as error:
             # Caught here: a host's errorhandler(Exception) could make a 200 of it.
-            return self._turn_away(error.get_response())
+            return self._turn_away(passage, error.get_response())
         except SQLAlchemyError as error:
             told = translate(error)
             if isinstance(told, DatabaseUnavailable):
-                return self._refuse(told.status, str(told))
+                return self._refuse(passage, told.status, str(told))
             raise
         if answer is not None:
-            return self._turn_away(_response(answer))
+            return self._turn_away(passage, _response(answer))
         if not passage.reached:
-            return self._refuse(401, _REFUSED)
+            return self._refuse(passage, 401, _REFUSED)
         passage.agreed = True
         return None
+
+    def _ask(self) -> Any:
+        guard = current_app.ensure_sync(self._guard) if self._asynchronous else self._guard
+        return guard()
 
     def answer(self, view: Callable[[], Response]) -> Response:
         """Run a view; a refusal that it raises becomes an answer, anything else is the app's.
@@ -88,21 +93,21 @@ class Gate:
         try:
             passage.answer = view()
         except BuildError as error:
-            return self._refuse(error.status, str(error), fields=error.fields)
+            return self._refuse(passage, error.status, str(error), fields=error.fields)
         except HTTPException as error:
             response = error.get_response()
             sentence = error.description or error.name
-            return self._refuse(response.status_code, sentence, headers=response.headers)
+            return self._refuse(passage, response.status_code, sentence, headers=response.headers)
         except SQLAlchemyError as error:
             told = translate(error)
             if told is None:
                 raise
-            return self._refuse(told.status, str(told))
+            return self._refuse(passage, told.status, str(told))
         return passage.answer
 
     def crash(self, error: Exception) -> Response:
         """Answer what nobody has an answer to, before a handler of the host's can fail at it."""
-        return self._refuse(500, BuildError.sentence)
+        return self._refuse(request.environ.get(_PASSAGE), 500, BuildError.sentence)
 
     def seal(self, response: Response) -> Response:
         """Have the last word on every answer that is no 2xx, or that the auth has not agreed to."""
@@ -112,30 +117,31 @@ class Gate:
             if own is not None and (own is response or own.status_code >= 400):
                 return own
             if passage.entered and own is None:
-                return self._refuse(500, BuildError.sentence)
+                return self._refuse(passage, 500, BuildError.sentence)
             if passage.agreed and response.status_code < 300:
                 return response
         if request.method == "OPTIONS" and response.status_code < 300:
             return response  # a CORS preflight that the host answers itself: it has no credentials
-        return self._turn_away(response, _NOT_ASKED if passage is None else _REFUSED)
+        return self._turn_away(passage, response, _NOT_ASKED if passage is None else _REFUSED)
 
-    def _turn_away(self, host: WerkzeugResponse, sentence: str = _REFUSED) -> Response:
+    def _turn_away(
+        self, passage: _Passage | None, host: WerkzeugResponse, sentence: str = _REFUSED
+    ) -> Response:
         """Refuse with the host's own status and headers, in the contract's form."""
-        passage: _Passage | None = request.environ.get(_PASSAGE)
         agreed = passage is not None and passage.agreed
         if agreed or host.status_code == 429 or host.status_code >= 500:
             sentence = f"The server answers {host.status_code}."
-        return self._refuse(host.status_code, sentence, headers=host.headers)
+        return self._refuse(passage, host.status_code, sentence, headers=host.headers)
 
     def _refuse(
         self,
+        passage: _Passage | None,
         status: int,
         sentence: str,
         *,
         fields: Problems | None = None,
         headers: Headers | None = None,
     ) -> Response:
-        passage: _Passage | None = request.environ.get(_PASSAGE)
         if passage is None:
             # Refused by the host before the blueprint was asked: there may be no session yet.
             return refusal(_lawful(status, agreed=False), sentence, fields, headers)
@@ -160,6 +166,8 @@ def _decorated(auth: Auth) -> Callable[..., Any]:
 
 
 def _response(answer: Any) -> WerkzeugResponse:
+    if isinstance(answer, WerkzeugResponse):
+        return answer
     try:
         return make_response(answer)
     except TypeError:  # no answer that Flask knows, but no agreement either

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from traceback import extract_tb
 from typing import Any
 
-from sqlalchemy import Select, Update, bindparam, column, false, select, table, update
+from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DataError
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from .body import Document
 from .change import assign, changed, same, settle
@@ -18,6 +17,7 @@ from .codec import BuildCodec
 from .errors import BuildNotFound, ConfigurationError
 from .faults import cause
 from .model import check_members, mapper_of
+from .query import BuildQuery
 from .schema import BuildSchema
 from .signals import build_updated, build_updating, receivers, tell
 from .transaction import log, rollback, transaction
@@ -51,8 +51,8 @@ class BuildStore:
                 f"schema={schema!r} is no BuildSchema: pass a subclass of it, not an instance."
             )
         self._mapper = mapper_of(model)
-        self._id_attribute = check_members(model, schema())
-        self.model = model
+        self._query = BuildQuery(model, check_members(model, schema()))
+        self._model = model
         self._schema = schema
         self._session = session
         self._codecs: dict[str, BuildCodec] = {}
@@ -66,10 +66,11 @@ class BuildStore:
         """
         session = self._session()
         with transaction(session):
-            codec = self._codec(session)
+            bind = session.get_bind(mapper=self._mapper)
+            codec = self._codec(bind.dialect)
             value = codec.read_id(build_id)
             try:
-                build = _one(session, self._select, value)
+                build = self._query.find(session, bind, value)
             except DataError as error:
                 # The column's type has no such value.
                 raise BuildNotFound from error
@@ -102,22 +103,22 @@ class BuildStore:
         """
         session = self._session()
         with transaction(session):
-            codec = self._codec(session)
+            bind = session.get_bind(mapper=self._mapper)
+            codec = self._codec(bind.dialect)
             incoming = codec.read(document)
-            if codec.locks_by_writing:
-                session.execute(self._take_write_lock, bind_arguments={"mapper": self._mapper})
-            build = _one(session, self._select_locked, incoming.id)
+            build = self._query.lock(session, bind, incoming.id)
             before = codec.show(build)
             _require_same_id(before, incoming.document["id"])
             if precondition is not None:
                 precondition(before)
             after = settle(session, codec, build, assign(codec, build, before, incoming))
-            if changed(before, after):
+            names = changed(before, after)
+            if names:
                 for receiver in receivers(build_updating, sender):
                     tell(receiver, sender, build, before, after, actor)
                     after = settle(session, codec, build, [])
+                    names = changed(before, after)
             session.commit()
-        names = changed(before, after)
         if names:
             by = "" if actor is None else f" by {str(actor)!r}"
             log.info("build %r updated%s: %s", after["id"], by, ", ".join(names))
@@ -128,41 +129,15 @@ class BuildStore:
 
     def rollback(self) -> None:
         """Leave the current session without a transaction, whatever state it is in."""
+        if isinstance(self._session, scoped_session) and not self._session.registry.has():
+            return  # no session, no transaction: none is made for nothing
         rollback(self._session())
 
-    def _codec(self, session: Session) -> BuildCodec:
+    def _codec(self, dialect: Dialect) -> BuildCodec:
         # One application may keep its builds in another database than the next.
-        dialect = session.get_bind(mapper=self._mapper).dialect
-        codec = self._codecs.get(dialect.name)
-        if codec is None:
-            locked = str(self._select_locked.compile(dialect=dialect))
-            if dialect.name != "sqlite" and "FOR UPDATE" not in locked:
-                raise ConfigurationError(
-                    f"{dialect.name} locks no row by SELECT … FOR UPDATE: two administrators"
-                    " could overwrite each other. Use SQLite, PostgreSQL, MariaDB or MySQL."
-                )
-            codec = self._codecs[dialect.name] = BuildCodec(self._schema, self.model, dialect)
-        return codec
-
-    @cached_property
-    def _select(self) -> Select[Any]:
-        # populate_existing: the host's auth may have loaded the row before it was locked.
-        is_it = getattr(self.model, self._id_attribute) == bindparam("build_id")
-        return select(self.model).where(is_it).execution_options(populate_existing=True)
-
-    @cached_property
-    def _select_locked(self) -> Select[Any]:
-        # OF: an outer join of an eager relationship cannot be locked.
-        return self._select.with_for_update(of=self.model)
-
-    @cached_property
-    def _take_write_lock(self) -> Update:
-        # SQLite's driver begins no transaction before the first write, so a SELECT locks nothing.
-        # An UPDATE of no row takes the lock, changes nothing and fires no trigger; on a bare
-        # table, because one of the mapped table would evaluate the host's onupdate defaults.
-        key = self._mapper.primary_key[0]
-        bare = table(key.table.name, column(key.name), schema=key.table.schema)
-        return update(bare).values({key.name: bare.c[key.name]}).where(false())
+        if dialect.name not in self._codecs:
+            self._codecs[dialect.name] = BuildCodec(self._schema, self._model, dialect)
+        return self._codecs[dialect.name]
 
 
 @contextmanager
@@ -175,14 +150,6 @@ def _ignored(session: Session) -> Iterator[None]:
         at = extract_tb(error.__traceback__)[-1]
         message = "a receiver of build_updated failed in %s, line %s: %s"
         log.error(message, at.name, at.lineno, cause(error))
-
-
-def _one(session: Session, query: Select[Any], build_id: Any) -> Any:
-    # unique(): an eagerly loaded collection repeats the row.
-    build = session.execute(query, {"build_id": build_id}).unique().scalar_one_or_none()
-    if build is None:
-        raise BuildNotFound
-    return build
 
 
 def _require_same_id(document: Document, build_id: Any) -> None:

@@ -249,4 +249,4 @@ def test_a_database_without_row_locks_is_refused(host: Host) -> None:
             return engine
 
     with pytest.raises(TypeError, match="mssql locks no row"):
-        BuildStore(Build, lambda: Elsewhere()).find("1")
+        BuildStore(Build, lambda: Elsewhere()).overwrite(OCTOCAT)

@@ -1,0 +1,86 @@
+"""Find the one build that has an id, as it is or locked against everybody else."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, TypeAlias
+
+from sqlalchemy import Select, bindparam, column, false, select, table, update
+from sqlalchemy.engine import Connection, Dialect, Engine
+from sqlalchemy.orm import Session
+
+from .errors import BuildNotFound, ConfigurationError
+from .model import mapper_of
+
+#: Where a session finds the builds.
+Bind: TypeAlias = Engine | Connection
+
+
+class BuildQuery:
+    """The statements that find a build, made once.
+
+    :param model: the host's mapped class.
+    :param attribute: of the model, that holds the id.
+    """
+
+    def __init__(self, model: type[Any], attribute: str) -> None:
+        self._model = model
+        self._attribute = attribute
+        self._write_locks: dict[str, str | None] = {}
+
+    def find(self, session: Session, bind: Bind, build_id: Any) -> Any:
+        """Answer the build as the database has it.
+
+        :raises BuildNotFound: there is none.
+        """
+        return _one(session, bind, self._select, build_id)
+
+    def lock(self, session: Session, bind: Bind, build_id: Any) -> Any:
+        """Answer the build, which nobody else can change until the transaction ends.
+
+        :raises BuildNotFound: there is none.
+        :raises ConfigurationError: the database locks no rows.
+        """
+        name = bind.dialect.name
+        if name not in self._write_locks:
+            self._write_locks[name] = self._write_lock(bind.dialect)
+        if (write_lock := self._write_locks[name]) is not None:
+            session.connection({"bind": bind}).exec_driver_sql(write_lock)
+        return _one(session, bind, self._select_locked, build_id)
+
+    @cached_property
+    def _select(self) -> Select[Any]:
+        # populate_existing: the host's auth may have loaded the row before it was locked.
+        is_it = getattr(self._model, self._attribute) == bindparam("build_id")
+        return select(self._model).where(is_it).execution_options(populate_existing=True)
+
+    @cached_property
+    def _select_locked(self) -> Select[Any]:
+        # OF: an outer join of an eager relationship cannot be locked.
+        return self._select.with_for_update(of=self._model)
+
+    def _write_lock(self, dialect: Dialect) -> str | None:
+        """Make the statement that has to come before the locking query, if any."""
+        if dialect.name == "sqlite":
+            # The driver begins no transaction before the first write, so a SELECT locks nothing.
+            # An UPDATE of no row takes the lock, changes nothing and fires no trigger; on a bare
+            # table, because one of the mapped table would evaluate the host's onupdate defaults.
+            key = mapper_of(self._model).primary_key[0]
+            bare = table(key.table.name, column(key.name), schema=key.table.schema)
+            nothing = update(bare).values({key.name: bare.c[key.name]}).where(false())
+            return str(nothing.compile(dialect=dialect))
+        if "FOR UPDATE" not in str(self._select_locked.compile(dialect=dialect)):
+            raise ConfigurationError(
+                f"{dialect.name} locks no row by SELECT … FOR UPDATE: two administrators could"
+                " overwrite each other. Use SQLite, PostgreSQL, MariaDB or MySQL."
+            )
+        return None
+
+
+def _one(session: Session, bind: Bind, query: Select[Any], build_id: Any) -> Any:
+    found = session.execute(query, {"build_id": build_id}, bind_arguments={"bind": bind})
+    # unique(): an eagerly loaded collection repeats the row.
+    build = found.unique().scalar_one_or_none()
+    if build is None:
+        raise BuildNotFound
+    return build
