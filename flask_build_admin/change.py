@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, object_mapper
+from sqlalchemy.orm.attributes import flag_modified
 
 from .body import Document
 from .codec import BuildCodec, Incoming
-from .errors import InvalidBuild
+from .errors import BuildConflict, InvalidBuild
 
 _SCALARS = frozenset({str, int, bool, type(None)})
 
@@ -55,9 +56,14 @@ def assign(codec: BuildCodec, build: Any, before: Document, incoming: Incoming) 
             continue
         try:
             setattr(build, attribute, incoming.values[attribute])
-            assigned.append(attribute)
         except ValueError:  # how a model's @validates refuses
             problems[member] = ["refused by the model"]
+            continue
+        assigned.append(attribute)
+        if isinstance(incoming.values[attribute], dict | list):
+            # SQLAlchemy takes [1] and [True] for equal, and would leave the one for the other.
+            if attribute in object_mapper(build).column_attrs:
+                flag_modified(build, attribute)
     if problems:
         raise InvalidBuild(problems)
     return assigned
@@ -67,8 +73,12 @@ def settle(session: Session, codec: BuildCodec, build: Any, assigned: list[str])
     """Write the assignments, and answer the build as the database has it.
 
     :raises InvalidBuild: a column has made something else of what it was given.
+    :raises BuildConflict: a value is beyond what the database holds.
     """
-    session.flush()
+    try:
+        session.flush()
+    except OverflowError as error:  # what SQLite's driver says of more than 64 bits
+        raise BuildConflict from error
     written = codec.show(build)
     doubtful = [codec.doubtful[name] for name in assigned if name in codec.doubtful]
     if not doubtful:

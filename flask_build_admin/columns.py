@@ -9,7 +9,6 @@ from typing import Any
 from marshmallow import ValidationError, fields, validate
 from sqlalchemy import (
     CHAR,
-    JSON,
     BigInteger,
     Boolean,
     Column,
@@ -46,7 +45,7 @@ _TEXT_BYTES: tuple[tuple[type[TypeEngine[Any]], int], ...] = (
     (TextType, 2**16 - 1),
 )
 
-_KEEPING = (String, Integer, Enum, Boolean, Uuid, JSON)
+_KEEPING = (String, Integer, Enum, Boolean, Uuid)
 
 _MYSQL = frozenset({"mysql", "mariadb"})
 
@@ -102,8 +101,9 @@ def limit(field: fields.Field[Any], column: Column[Any] | None, dialect: Dialect
 def keeps(column: Column[Any], dialect: Dialect) -> bool:
     """Whether a column on this database surely gives back what it is given.
 
-    ``CHAR`` pads or strips, ``FLOAT``, ``NUMERIC`` and MariaDB's ``DATETIME`` round, a type of the
-    host's own may do anything; what such a column has made of a value has to be read back.
+    ``CHAR`` pads or strips, ``FLOAT``, ``NUMERIC`` and MariaDB's ``DATETIME`` round, ``JSONB``
+    has its own idea of numbers, a type of the host's own may do anything: what such a column has
+    made of a value has to be read back.
     """
     column_type = column.type.dialect_impl(dialect)
     if isinstance(column_type, DateTime):

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Select, bindparam, column, false, select, table, update
 from sqlalchemy.engine import Connection, Dialect, Engine
+from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
 from .errors import BuildNotFound, ConfigurationError
@@ -78,7 +79,10 @@ class BuildQuery:
 
 
 def _one(session: Session, bind: Bind, query: Select[Any], build_id: Any) -> Any:
-    found = session.execute(query, {"build_id": build_id}, bind_arguments={"bind": bind})
+    try:
+        found = session.execute(query, {"build_id": build_id}, bind_arguments={"bind": bind})
+    except (DataError, OverflowError) as error:  # the column's type has no such value
+        raise BuildNotFound from error
     # unique(): an eagerly loaded collection repeats the row.
     build = found.unique().scalar_one_or_none()
     if build is None:

@@ -8,7 +8,6 @@ from traceback import extract_tb
 from typing import Any
 
 from sqlalchemy.engine import Dialect
-from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from .body import Document
@@ -69,12 +68,7 @@ class BuildStore:
             bind = session.get_bind(mapper=self._mapper)
             codec = self._codec(bind.dialect)
             value = codec.read_id(build_id)
-            try:
-                build = self._query.find(session, bind, value)
-            except DataError as error:
-                # The column's type has no such value.
-                raise BuildNotFound from error
-            document = codec.show(build)
+            document = codec.show(self._query.find(session, bind, value))
             _require_same_id(document, codec.show_id(value))
             return document
 

@@ -219,6 +219,20 @@ def test_if_match_may_be_demanded(make_host: Callable[..., Host], sqlite_url: st
     assert host.put(OCTOCAT, headers={"If-Match": "*"}).status_code == 200
 
 
+def test_a_preflight_that_the_host_answers_itself(
+    make_host: Callable[..., Host], sqlite_url: str
+) -> None:
+    def preflight() -> Response | None:
+        headers = {"Access-Control-Allow-Origin": "https://ci.test"}
+        return Response(status=204, headers=headers) if request.method == "OPTIONS" else None
+
+    host = make_host(sqlite_url, configure=lambda app: app.before_request(preflight))
+    answer = host.client.options(URL)
+    assert answer.status_code == 204
+    assert answer.headers["Access-Control-Allow-Origin"] == "https://ci.test"
+    assert host.client.put(URL).status_code == 401
+
+
 def test_other_paths_are_the_hosts_own(host: Host) -> None:
     for path in ("/", f"{URL}/1/2", "/api/v1/admin", "/api/v1/admin/builds"):
         answer = host.client.get(path)

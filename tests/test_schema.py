@@ -443,3 +443,102 @@ def test_a_value_that_a_rounding_column_keeps_is_stored(
     host = make_host(database_url, model=model)
     assert host.put(OCTOCAT | {"created": 1563474000}).json["created"] == 1563474000
     assert host.get().json["created"] == 1563474000
+
+
+class Shouting(sa.types.TypeDecorator[str]):
+    """A type that keeps no text as it is."""
+
+    impl = sa.String(20)
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: object) -> str | None:
+        if value == "odd":
+            raise ValueError("secret")
+        return value and value.upper()
+
+
+def test_a_type_of_the_hosts_own_is_read_back(make_host: MakeHost, database_url: str) -> None:
+    host = make_host(database_url, model=model_of("branch", branch=sa.Column(Shouting)))
+    shown = OCTOCAT | {"branch": "MAIN"}
+    assert host.get().json == shown
+    assert host.put(shown | {"branch": "TOPIC"}).json["branch"] == "TOPIC"
+    refused = host.put(shown | {"branch": "topic"})
+    assert refused.json["fields"] == {"branch": ["not kept as sent by its column"]}
+    refused = host.put(shown | {"branch": "odd"})
+    assert refused.status_code == 409
+    assert "secret" not in refused.text
+    assert host.row()["branch"] == "TOPIC"
+
+
+class Number(sa.types.TypeDecorator[int]):
+    """A type whose range nobody knows."""
+
+    impl = sa.Integer
+    cache_ok = True
+
+
+def test_a_number_beyond_an_unknown_range_is_refused(
+    make_host: MakeHost, database_url: str
+) -> None:
+    model = model_of(
+        "number",
+        id=sa.Column(Number, primary_key=True, autoincrement=False),
+        number=sa.Column(Number),
+    )
+    host = make_host(database_url, model=model)
+    assert host.get(10**30).status_code == 404
+    assert host.put(OCTOCAT | {"id": 10**30}).status_code == 404
+    assert host.put(OCTOCAT | {"number": 10**30}).status_code == 409
+    assert host.put(OCTOCAT | {"number": 2}).json["number"] == 2
+
+
+def test_a_hybrid_that_cannot_be_said_in_sql_is_stored(
+    make_host: MakeHost, sqlite_url: str
+) -> None:
+    def branch(self: Any) -> str:
+        return str(self.full.removeprefix("refs/"))
+
+    def set_branch(self: Any, value: str) -> None:
+        self.full = f"refs/{value}"
+
+    model = model_of(
+        "branch", full=sa.Column(sa.String(20)), branch=hybrid_property(branch, set_branch)
+    )
+    host = make_host(sqlite_url, model=model, rows=[row_of("branch", full="refs/main")])
+    assert host.get().json == OCTOCAT
+    assert host.put(OCTOCAT | {"branch": "topic"}).json["branch"] == "topic"
+    assert host.row()["full"] == "refs/topic"
+
+
+def test_a_member_may_be_a_pair_of_methods(make_host: MakeHost, sqlite_url: str) -> None:
+    class Schema(BuildSchema):
+        title = fields.Method("show", deserialize="read", required=True)
+
+        def show(self, build: Any) -> str:
+            return str(build.title.upper())
+
+        def read(self, value: str) -> str:
+            return value.lower()
+
+    host = make_host(sqlite_url, schema=Schema, rows=[row_of(title="before")])
+    assert host.get().json["title"] == "BEFORE"
+    assert host.put(data=host.get().data).status_code == 200
+    assert host.row()["title"] == "before"
+    assert host.put(OCTOCAT | {"title": "AFTER"}).json["title"] == "AFTER"
+    assert host.row()["title"] == "after"
+
+
+def test_text_is_checked_however_deep_it_lies(make_host: MakeHost, sqlite_url: str) -> None:
+    class Schema(BuildSchema):
+        labels = fields.Dict(required=True)
+
+    model = model_of(labels=sa.Column(sa.JSON))
+    host = make_host(sqlite_url, model=model, schema=Schema, rows=[row_of(labels={})])
+    for labels in ({"a\0": 1}, {"a": ["b", {"c": "d\0"}]}):
+        refused = host.put(OCTOCAT | {"labels": labels})
+        assert refused.json["fields"] == {"labels": ["holds U+0000"]}
+    refused = host.put(OCTOCAT | {"labels": {"a": ["\ud800"]}})
+    assert refused.json["fields"] == {"labels": ["holds a lone surrogate"]}
+    assert host.put(OCTOCAT | {"labels": {"a": [1]}}).json["labels"] == {"a": [1]}
+    assert host.put(OCTOCAT | {"labels": {"a": [True]}}).json["labels"] == {"a": [True]}
+    assert host.row()["labels"]["a"][0] is True

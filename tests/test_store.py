@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from hosts import OCTOCAT, Build, Host, model_of, row_of
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import (
     Session,
     deferred,
@@ -250,3 +251,47 @@ def test_a_database_without_row_locks_is_refused(host: Host) -> None:
 
     with pytest.raises(TypeError, match="mssql locks no row"):
         BuildStore(Build, lambda: Elsewhere()).overwrite(OCTOCAT)
+
+
+def test_an_id_that_two_builds_have_changes_neither(make_host: MakeHost, sqlite_url: str) -> None:
+    model = model_of(id=sa.Column(sa.Integer), key=sa.Column(sa.Integer, primary_key=True))
+    host = make_host(sqlite_url, model=model, rows=[OCTOCAT, OCTOCAT])
+    assert host.put(OCTOCAT | {"title": "x"}).status_code == 500
+    with host.engine.connect() as connection:
+        titles = connection.scalars(sa.select(model.__table__.c.title)).all()
+    assert titles == [OCTOCAT["title"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("statement", "status"),
+    [("SELECT secret FROM nowhere", 500), ("INSERT INTO builds (id) VALUES (1)", 409)],
+)
+def test_an_actor_that_the_database_refuses_is_answered_without_its_words(
+    make_host: MakeHost,
+    sqlite_url: str,
+    caplog: pytest.LogCaptureFixture,
+    statement: str,
+    status: int,
+) -> None:
+    statements = iter([statement, "SELECT 1"])
+
+    def actor() -> Any:
+        return host.session.scalar(sa.text(next(statements)))
+
+    host = make_host(sqlite_url, actor=actor)
+    answer = host.put(OCTOCAT)
+    assert answer.status_code == status
+    assert list(answer.json) == ["error"]
+    assert not {"SELECT", "secret", "builds"} & set(f"{answer.text} {caplog.text}".split())
+    assert host.put(OCTOCAT | {"title": "x"}).status_code == 200
+
+
+def test_a_mistake_of_the_host_with_sqlalchemy_is_a_500(
+    make_host: MakeHost, sqlite_url: str
+) -> None:
+    def actor() -> None:
+        raise InvalidRequestError("secret")
+
+    answer = make_host(sqlite_url, actor=actor).put(OCTOCAT)
+    assert answer.status_code == 500
+    assert answer.json == {"error": "The server failed to handle the request."}
