@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -83,7 +82,7 @@ class BuildAdmin(Blueprint):
         allowed = sorted({*views, "OPTIONS"})
 
         def view(**values: Any) -> Response:
-            return self._gate.answer(partial(self._dispatch, views, allowed, values))
+            return self._gate.answer(self._dispatch, views, allowed, values)
 
         def add(state: BlueprintSetupState) -> None:
             state.add_url_rule(

@@ -60,10 +60,10 @@ def assign(codec: BuildCodec, build: Any, before: Document, incoming: Incoming) 
             problems[member] = ["refused by the model"]
             continue
         assigned.append(attribute)
-        if isinstance(incoming.values[attribute], dict | list):
-            # SQLAlchemy takes [1] and [True] for equal, and would leave the one for the other.
-            if attribute in object_mapper(build).column_attrs:
-                flag_modified(build, attribute)
+        # SQLAlchemy takes [1] and [True] for equal, and would leave the one for the other.
+        nested = isinstance(incoming.values[attribute], dict | list)
+        if nested and attribute in object_mapper(build).column_attrs:
+            flag_modified(build, attribute)
     if problems:
         raise InvalidBuild(problems)
     return assigned

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Response, current_app, make_response, request
+from flask import Request, Response, current_app, make_response, request
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
@@ -57,11 +57,12 @@ class Gate:
 
     def enter(self) -> Response | None:
         """Ask the host's auth; the answer is a refusal. ``OPTIONS`` alone needs no asking."""
-        passage = request.environ[_PASSAGE] = _Passage()
-        if request.method == "OPTIONS":
+        current: Request = request._get_current_object()  # type: ignore[attr-defined]
+        passage = current.environ[_PASSAGE] = _Passage()
+        if current.method == "OPTIONS":
             return None
         # One byte more than allowed tells a body that is too long from one that just fits.
-        request.max_content_length = self._limit + 1
+        current.max_content_length = self._limit + 1
         try:
             answer = self._ask()
         except HTTPException as error:
@@ -83,7 +84,7 @@ class Gate:
         guard = current_app.ensure_sync(self._guard) if self._asynchronous else self._guard
         return guard()
 
-    def answer(self, view: Callable[[], Response]) -> Response:
+    def answer(self, view: Callable[..., Response], *arguments: Any) -> Response:
         """Run a view; a refusal that it raises becomes an answer, anything else is the app's.
 
         :param view: answers the request, or raises a ``BuildError`` or an ``HTTPException``.
@@ -91,7 +92,7 @@ class Gate:
         passage: _Passage = request.environ[_PASSAGE]
         passage.entered = True
         try:
-            passage.answer = view()
+            passage.answer = view(*arguments)
         except BuildError as error:
             return self._refuse(passage, error.status, str(error), fields=error.fields)
         except HTTPException as error:

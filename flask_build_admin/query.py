@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from sqlalchemy import Select, bindparam, column, false, select, table, update
+from sqlalchemy import Select, Update, bindparam, column, false, select, table, update
 from sqlalchemy.engine import Connection, Dialect, Engine
 from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
@@ -27,7 +27,7 @@ class BuildQuery:
     def __init__(self, model: type[Any], attribute: str) -> None:
         self._model = model
         self._attribute = attribute
-        self._write_locks: dict[str, str | None] = {}
+        self._write_locks: dict[str, Update | None] = {}
 
     def find(self, session: Session, bind: Bind, build_id: Any) -> Any:
         """Answer the build as the database has it.
@@ -46,7 +46,7 @@ class BuildQuery:
         if name not in self._write_locks:
             self._write_locks[name] = self._write_lock(bind.dialect)
         if (write_lock := self._write_locks[name]) is not None:
-            session.connection({"bind": bind}).exec_driver_sql(write_lock)
+            session.connection({"bind": bind}).execute(write_lock)
         return _one(session, bind, self._select_locked, build_id)
 
     @cached_property
@@ -60,7 +60,7 @@ class BuildQuery:
         # OF: an outer join of an eager relationship cannot be locked.
         return self._select.with_for_update(of=self._model)
 
-    def _write_lock(self, dialect: Dialect) -> str | None:
+    def _write_lock(self, dialect: Dialect) -> Update | None:
         """Make the statement that has to come before the locking query, if any."""
         if dialect.name == "sqlite":
             # The driver begins no transaction before the first write, so a SELECT locks nothing.
@@ -68,8 +68,7 @@ class BuildQuery:
             # table, because one of the mapped table would evaluate the host's onupdate defaults.
             key = mapper_of(self._model).primary_key[0]
             bare = table(key.table.name, column(key.name), schema=key.table.schema)
-            nothing = update(bare).values({key.name: bare.c[key.name]}).where(false())
-            return str(nothing.compile(dialect=dialect))
+            return update(bare).values({key.name: bare.c[key.name]}).where(false())
         if "FOR UPDATE" not in str(self._select_locked.compile(dialect=dialect)):
             raise ConfigurationError(
                 f"{dialect.name} locks no row by SELECT … FOR UPDATE: two administrators could"

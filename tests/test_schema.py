@@ -542,3 +542,30 @@ def test_text_is_checked_however_deep_it_lies(make_host: MakeHost, sqlite_url: s
     assert host.put(OCTOCAT | {"labels": {"a": [1]}}).json["labels"] == {"a": [1]}
     assert host.put(OCTOCAT | {"labels": {"a": [True]}}).json["labels"] == {"a": [True]}
     assert host.row()["labels"]["a"][0] is True
+
+
+def test_a_member_that_is_not_required_may_be_left_out_and_stays(
+    make_host: MakeHost, sqlite_url: str
+) -> None:
+    class Schema(BuildSchema):
+        priority = WholeNumber(required=False)
+
+    model = model_of(priority=sa.Column(sa.Integer))
+    host = make_host(sqlite_url, model=model, schema=Schema, rows=[row_of(priority=3)])
+    assert host.put(OCTOCAT | {"title": "x"}).json == OCTOCAT | {"title": "x", "priority": 3}
+    assert host.put(OCTOCAT | {"priority": 4}).json == OCTOCAT | {"priority": 4}
+
+
+def test_json_behind_a_synonym_is_not_left_for_its_equal(
+    make_host: MakeHost, sqlite_url: str
+) -> None:
+    class Schema(BuildSchema):
+        labels = fields.Raw(required=True, attribute="tags")
+
+    model = model_of(words=sa.Column(sa.JSON), tags=synonym("words"))
+    host = make_host(sqlite_url, model=model, schema=Schema, rows=[row_of(words=[1])])
+    assert host.put(OCTOCAT | {"labels": [2]}).json["labels"] == [2]
+    assert host.put(OCTOCAT | {"labels": [True, 2]}).json["labels"] == [True, 2]
+    refused = host.put(OCTOCAT | {"labels": [1, 2]})
+    assert refused.json["fields"] == {"labels": ["not kept as sent by its column"]}
+    assert host.row()["words"] == [True, 2]
