@@ -21,7 +21,6 @@ from sqlalchemy.orm import (
     scoped_session,
     sessionmaker,
 )
-from sqlalchemy.pool import NullPool
 
 from flask_build_admin import BuildAdmin
 
@@ -119,7 +118,7 @@ class Host:
         **admin: Any,
     ) -> None:
         self.model = model
-        self.engine = sa.create_engine(url, poolclass=NullPool)
+        self.engine = sa.create_engine(url)
         self.session: scoped_session[Session] = scoped_session(sessionmaker(self.engine))
         self.metadata: sa.MetaData = model.metadata
         self.metadata.drop_all(self.engine)

@@ -65,16 +65,9 @@ def octocat_reading(member: str, text: str) -> bytes:
     return f"{{{', '.join(pairs)}}}".encode()
 
 
-def keep_connections(host: Host) -> Host:
-    """Let a host of many tests keep its connections, for speed."""
-    host.engine = sa.create_engine(host.engine.url)
-    host.session.configure(bind=host.engine)
-    return host
-
-
 @pytest.fixture(scope="module")
 def module_host(database_url: str) -> Iterator[Host]:
-    host = keep_connections(Host(database_url))
+    host = Host(database_url)
     yield host
     host.close()
 
@@ -970,6 +963,7 @@ def ruled_host(url: str, table: str, *rules: sa.schema.SchemaItem, **deferral: A
     host = Host(url, model=model, rows=[OCTOCAT, OCTOCAT | {"id": 2, "number": 2}])
     if host.engine.dialect.name == "sqlite":
         sa.event.listen(host.engine, "connect", _enforce_foreign_keys)
+        host.engine.dispose()
     return host
 
 
@@ -1008,9 +1002,9 @@ def deferring(database_url: str) -> Iterator[Host]:
             " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION check_times()"
         )
     yield host
-    host.close()
     if host.engine.dialect.name == "postgresql":
-        host.execute("DROP FUNCTION check_times")
+        host.execute("DROP FUNCTION check_times CASCADE")
+    host.close()
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -82,24 +82,20 @@ def builds(database: str) -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
-def keeping_connections(host: Host) -> Iterator[Host]:
-    """Let a host of many requests keep its connections, for speed."""
-    host.engine = sa.create_engine(host.engine.url)
-    host.session.configure(bind=host.engine)
+@pytest.fixture(scope="module")
+def host(database_url: str) -> Iterator[Host]:
+    """A plain host on each database in turn."""
+    host = Host(database_url, model=Build)
     yield host
     host.close()
 
 
 @pytest.fixture(scope="module")
-def host(database_url: str) -> Iterator[Host]:
-    """A plain host on each database in turn."""
-    yield from keeping_connections(Host(database_url, model=Build))
-
-
-@pytest.fixture(scope="module")
 def sparse(database_url: str) -> Iterator[Host]:
     """A host whose columns are all nullable."""
-    yield from keeping_connections(Host(database_url, model=model_of(__tablename__="sparse")))
+    host = Host(database_url, model=model_of(__tablename__="sparse"))
+    yield host
+    host.close()
 
 
 @examples
