@@ -101,8 +101,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTy
     )
     monkeypatch.setitem(sys.modules, "ci_server", server)
     yield server
-    if "sqlalchemy" in app.extensions:
-        with app.app_context():
+    if "sqlalchemy" in server.app.extensions:  # of a test that made its own, too
+        with server.app.app_context():
             db.engine.dispose()
 
 
