@@ -119,7 +119,7 @@ class Gate:
                 return own
             if passage.entered and own is None:
                 return self._refuse(passage, 500, BuildError.sentence)
-            if passage.agreed and response.status_code < 300:
+            if passage.agreed and (response.status_code < 300 or response.status_code == 304):
                 return response
         if request.method == "OPTIONS" and response.status_code < 300:
             return response  # a CORS preflight that the host answers itself: it has no credentials

@@ -145,6 +145,10 @@ def test_routes_and_hooks_that_the_host_adds(host: Host) -> None:
     def away() -> Response:
         return Response(status=302, headers={"Location": "/elsewhere"})
 
+    @blueprint.get("/same")
+    def same() -> Response:
+        return Response(status=304)
+
     @blueprint.after_request
     def sign(response: Response) -> Response:
         response.headers["X-Signed"] = "yes"
@@ -153,6 +157,8 @@ def test_routes_and_hooks_that_the_host_adds(host: Host) -> None:
     host.app.register_blueprint(blueprint)
     assert host.client.get("/more/ping", headers=ADMIN).text == "pong"
     assert host.client.get("/more/ping").status_code == 401
+    assert host.client.get("/more/same", headers=ADMIN).status_code == 304
+    assert host.client.get("/more/same").status_code == 401
     answer = host.client.get("/more/away", headers=ADMIN)
     assert answer.status_code == 500
     assert answer.json == {"error": "The server answers 302."}
