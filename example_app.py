@@ -6,7 +6,8 @@ folder. Its environment:
 ``DATABASE_URL``
     another database, as an SQLAlchemy URL: ``postgresql+psycopg://…``, ``mysql+pymysql://…``
 ``BUILD_ADMIN_TOKEN``
-    the administrator's bearer token; without it every start makes a new one
+    the administrator's bearer token; without it every start makes a new one (so set it where
+    several workers serve)
 ``FLASK_RUN_PORT``
     another port
 """

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge, UnsupportedMediaType
 
 from .answers import methods, representation
-from .body import Document, decode, encode, entity_tag
+from .body import Document, Representation, decode
 from .errors import ConfigurationError, PreconditionFailed, PreconditionRequired
 from .gate import Auth, Gate
 from .schema import BuildSchema
@@ -36,8 +36,8 @@ class BuildAdmin(Blueprint):
     :param session: a callable that answers the current ``Session``, such as ``db.session``.
     :param auth: any view decorator; what it refuses is answered with 401. There is no default.
     :param schema: how a build looks in JSON, and which attribute is behind which member.
-    :param actor: answers who is acting, for the signals and the log; called for a change, after
-        ``auth`` has agreed.
+    :param actor: answers who is acting, for the signals and the log; called for every put that is a
+        JSON object, after ``auth`` has agreed.
     :param require_if_match: whether a put without ``If-Match`` is refused with 428.
     :param max_content_length: of a body, in bytes, at least 1.
     :param name: of the blueprint, for ``url_for`` and a second registration.
@@ -91,6 +91,7 @@ class BuildAdmin(Blueprint):
                 view,
                 methods=allowed,
                 strict_slashes=False,
+                merge_slashes=False,
                 provide_automatic_options=False,
             )
             full = f"{state.name_prefix}.{state.name}.{endpoint}".lstrip(".")
@@ -121,10 +122,9 @@ class BuildAdmin(Blueprint):
             sender=current_app._get_current_object(),  # type: ignore[attr-defined]
             actor=None if self._actor is None else self._actor(),
         )
-        body = encode(stored)
         here = f"{current.script_root}{current.path}".rstrip("/")
-        location = quote(f"{here}/{stored['id']}", safe=_PATH)
-        return representation(body, entity_tag(body), location=location)
+        location = quote(f"{here}/{stored.document['id']}", safe=_PATH)
+        return representation(stored.body, stored.tag, location=location)
 
     def _body(self, current: Request) -> bytes:
         charset = current.mimetype_params.get("charset", "utf-8").lower()
@@ -139,7 +139,7 @@ class BuildAdmin(Blueprint):
 
     def _require(self, build: Document) -> None:
         """Evaluate the preconditions (RFC 9110, section 13) on the build as it is."""
-        tag = entity_tag(encode(build))
+        tag = Representation.of(build).tag
         if "If-Match" in request.headers:
             if not request.if_match.contains(tag):
                 raise PreconditionFailed
@@ -149,13 +149,12 @@ class BuildAdmin(Blueprint):
             raise PreconditionFailed("If-None-Match names the build as it is.")
 
     def _fetch(self, build_id: str, **values: Any) -> Response:
-        body = encode(self.store.find(build_id))
-        tag = entity_tag(body)
-        if "If-Match" in request.headers and not request.if_match.contains(tag):
+        build = self.store.find(build_id)
+        if "If-Match" in request.headers and not request.if_match.contains(build.tag):
             raise PreconditionFailed
-        if request.if_none_match.contains_weak(tag):
-            return representation(b"", tag, 304)
-        return representation(body, tag)
+        if request.if_none_match.contains_weak(build.tag):
+            return representation(b"", build.tag, 304)
+        return representation(build.body, build.tag)
 
 
 class _EveryMethod(set[str]):

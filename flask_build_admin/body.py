@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from hashlib import blake2b
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from .errors import MalformedBody, plain
 
@@ -85,6 +85,19 @@ def encode(document: Document) -> bytes:
     return f"{_encoder.encode(document)}\n".encode()
 
 
-def entity_tag(body: bytes) -> str:
-    """Derive the opaque part of a strong entity tag (RFC 9110, section 8.8.3) from what is sent."""
-    return blake2b(body, digest_size=16).hexdigest()
+class Representation(NamedTuple):
+    """A build as it goes over the wire."""
+
+    document: Document
+    #: The same, encoded.
+    body: bytes
+
+    @classmethod
+    def of(cls, document: Document) -> Self:
+        """Represent a build."""
+        return cls(document, encode(document))
+
+    @property
+    def tag(self) -> str:
+        """The opaque part of its strong entity tag (RFC 9110, section 8.8.3)."""
+        return blake2b(self.body, digest_size=16).hexdigest()

@@ -20,11 +20,7 @@ def same(one: Any, other: Any) -> bool:
     kind = type(one)
     if kind is type(other) and kind in _SCALARS:
         return bool(one == other)
-    return _canonical(one) == _canonical(other)
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def changed(before: Document, after: Document) -> list[str]:
@@ -80,12 +76,18 @@ def settle(session: Session, codec: BuildCodec, build: Any, assigned: list[str])
     except OverflowError as error:  # what SQLite's driver says of more than 64 bits
         raise BuildConflict from error
     written = codec.show(build)
-    doubtful = [codec.doubtful[name] for name in assigned if name in codec.doubtful]
-    if not doubtful:
+    if codec.doubtful.keys().isdisjoint(assigned):
         return written
-    session.refresh(build, doubtful)
-    stored = codec.show(build)
+    stored = reread(session, codec, build)
     problems = {name: ["not kept as sent by its column"] for name in changed(written, stored)}
     if problems:
         raise InvalidBuild(problems)
     return stored
+
+
+def reread(session: Session, codec: BuildCodec, build: Any) -> Document:
+    """Write what others have changed, and answer the build as the database has it."""
+    session.flush()
+    if codec.doubtful:
+        session.refresh(build, codec.doubtful.values())
+    return codec.show(build)

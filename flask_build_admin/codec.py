@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from marshmallow import ValidationError, missing
+from marshmallow import INCLUDE, ValidationError, missing
 from sqlalchemy.engine import Dialect
 
 from .body import Document
@@ -94,7 +94,7 @@ class BuildCodec:
 
     def show_id(self, build_id: Any) -> Any:
         """Answer the member ``id`` of the build that has this id."""
-        return self.id_field.serialize("id", {self.id_attribute: build_id})
+        return self.id_field.serialize(self.id_attribute, {self.id_attribute: build_id})
 
     def _dump(self, build: Any) -> Document:
         return dict(self.schema.dump(build))
@@ -112,6 +112,10 @@ class BuildCodec:
         sent = {member: value for member, value in document.items() if member not in passed}
         wanted = {member: sent.pop(member) for member in self.protected if member in sent}
         problems = {member: [MISSING] for member in self.protected if member not in wanted}
+        # A member that the host does not know must not pass for an attribute that it knows.
+        disguised = set(self.attributes.values()) - self.attributes.keys()
+        if self.schema.unknown == INCLUDE:
+            sent = {member: sent[member] for member in sent if member not in disguised}
         build_id = values = None
         try:
             if "id" in wanted:

@@ -121,9 +121,15 @@ def _limits(column: Column[Any], dialect: Dialect) -> Iterator[Limit]:
     elif isinstance(column_type, String):
         size = next((size for kind, size in _TEXT_BYTES if isinstance(column_type, kind)), None)
         if size is not None and dialect.name in _MYSQL:
-            yield Utf8Length(size)
+            # TEXT(n) becomes the smallest of the types that holds n characters of four bytes.
+            needed = 4 * (column_type.length or 0)
+            sizes = sorted(size for _, size in _TEXT_BYTES)
+            yield Utf8Length(next(one for one in sizes if one >= needed) if needed else size)
         elif column_type.length is not None and not isinstance(column.type, TextType):
             yield validate.Length(max=column_type.length, error="longer than {max} characters")
+    elif isinstance(column_type, Boolean):
+        yield at_least(0)
+        yield at_most(1)
     elif isinstance(column_type, Integer):
         # SQLite's integers hold 64 bits whatever they are called.
         bits = next(bits for kind, bits in _BITS if isinstance(column_type, kind))

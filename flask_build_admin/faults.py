@@ -28,16 +28,22 @@ _BUSY_STATES = frozenset({"08", "40", "53", "55", "57"})
 #: A standby cannot be written to; a transaction idled for too long.
 _BUSY_STATE_CODES = frozenset({"25006", "25P03"})
 
-#: MariaDB's and MySQL's CHECK violations and SIGNAL, which their drivers call operational.
-_REFUSED_NUMBERS = frozenset({4025, 3819, 1644})
+#: MariaDB's and MySQL's CHECK violations, SIGNAL and values out of range, which their drivers call
+#: operational.
+_REFUSED_NUMBERS = frozenset({4025, 3819, 1644, 1690})
 
 #: SQLite's primary result codes that another try may mend: BUSY, LOCKED, NOMEM, READONLY,
 #: INTERRUPT, IOERR, FULL, CANTOPEN, PROTOCOL.
 _SQLITE_BUSY = frozenset({5, 6, 7, 8, 9, 10, 13, 14, 15})
 
-#: MariaDB's and MySQL's errors that no other try mends, though called operational: access denied,
-#: unknown database, unknown column, wrong value count, command denied, unknown system variable.
-_MYSQL_SETUP = frozenset({1044, 1045, 1049, 1054, 1136, 1142, 1143, 1193, 1698})
+#: MariaDB's and MySQL's errors that another try may mend: changed since the last read, resources
+#: and connections used up, shutdown, network, lock wait, deadlock, killed, read only, too slow,
+#: idled for too long. Those of the client library (2000 and on) are all about the connection.
+_MYSQL_BUSY = frozenset(
+    {1020, 1021, 1037, 1038, 1040, 1041, 1047, 1053, 1080, 1152, 1158, 1159, 1160, 1161, 1180}
+    | {1184, 1203, 1205, 1206, 1213, 1226, 1290, 1317, 1792, 1836, 1927, 1969, 3024, 3572, 4031}
+    | set(range(2000, 2100))
+)
 
 
 def meaning(error: SQLAlchemyError) -> BuildError | None:
@@ -58,7 +64,9 @@ def meaning(error: SQLAlchemyError) -> BuildError | None:
 
 def cause(error: BaseException) -> str:
     """Name what happened in a way that is fit for a log: no SQL, no values, no traceback."""
-    origin = getattr(error, "orig", None) or error
+    origin = getattr(error, "orig", None)
+    if origin is None:
+        return type(error).__name__  # the arguments of any other exception may be values
     code = _number(origin) or _state(origin) or getattr(origin, "sqlite_errorname", None)
     name = type(origin).__name__
     return name if code is None else f"{name} ({code})"
@@ -71,7 +79,7 @@ def _of_driver(error: DBAPIError) -> BuildError:
     if number in _REFUSED_NUMBERS or (number is None and state and state[:2] in _REFUSED_STATES):
         return BuildConflict()
     if number is not None:
-        busy = isinstance(error, OperationalError) and number not in _MYSQL_SETUP
+        busy = number in _MYSQL_BUSY
     elif state is not None:
         busy = state[:2] in _BUSY_STATES or state in _BUSY_STATE_CODES
     elif sqlite is not None:

@@ -15,7 +15,8 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from .answers import refusal
 from .errors import BuildError, ConfigurationError, DatabaseUnavailable, Problems
-from .transaction import translate
+from .faults import cause
+from .transaction import log, translate
 
 #: A view decorator, as every auth extension has one.
 Auth = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -143,12 +144,16 @@ class Gate:
         fields: Problems | None = None,
         headers: Headers | None = None,
     ) -> Response:
-        if passage is None:
-            # Refused by the host before the blueprint was asked: there may be no session yet.
-            return refusal(_lawful(status, agreed=False), sentence, fields, headers)
-        self._reset()
-        passage.answer = refusal(_lawful(status, passage.agreed), sentence, fields, headers)
-        return passage.answer
+        try:
+            self._reset()
+        except Exception as error:  # noqa: BLE001 (whatever the host's callable raises)
+            # There may be no session before the auth agrees; a refusal is one all the same.
+            log.warning("no session could be rolled back: %s", cause(error))
+        agreed = passage is not None and passage.agreed
+        answer = refusal(_lawful(status, agreed), sentence, fields, headers)
+        if passage is not None:
+            passage.answer = answer
+        return answer
 
 
 def _decorated(auth: Auth) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from marshmallow import fields
 from sqlalchemy import Column
 from sqlalchemy import inspect as sa_inspect
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, InvalidRequestError
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapper
 
@@ -28,8 +28,11 @@ def column_of(model: type[Any], attribute: str) -> Column[Any] | None:
     """
     try:
         expression = getattr(getattr(model, attribute), "expression", None)
-    except (AttributeError, TypeError, NotImplementedError, ArgumentError):
+    except (AttributeError, TypeError, NotImplementedError, ArgumentError, InvalidRequestError):
         return None  # a hybrid that cannot be said in SQL
+    found = inspect.getattr_static(model, attribute, None)
+    if isinstance(found, hybrid_property) and found.expr is not None:
+        return None  # an expression of its own: it need not be what is assigned
     return expression if isinstance(expression, Column) else None
 
 
@@ -98,4 +101,12 @@ def _check_member(model: type[Any], member: str, attribute: str, field: fields.F
         raise ConfigurationError(
             f"{member} cannot be stored, {model.__name__}.{attribute} has no setter: add one, or"
             " make the member dump_only=True."
+        )
+    column = mapper_of(model).columns.get(attribute)
+    if isinstance(field, fields.String) and getattr(
+        getattr(column, "type", None), "enum_class", None
+    ):
+        raise ConfigurationError(
+            f"{member} is text, but {model.__name__}.{attribute} holds an enum: make the member a"
+            " fields.Enum(…, required=True)."
         )

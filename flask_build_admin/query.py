@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 from sqlalchemy import Select, Update, bindparam, column, false, select, table, update
 from sqlalchemy.engine import Connection, Dialect, Engine
 from sqlalchemy.exc import DataError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, undefer
 
 from .errors import BuildNotFound, ConfigurationError
-from .model import mapper_of
+from .model import column_of, mapper_of
 
 #: Where a session finds the builds.
 Bind: TypeAlias = Engine | Connection
@@ -22,11 +22,13 @@ class BuildQuery:
 
     :param model: the host's mapped class.
     :param attribute: of the model, that holds the id.
+    :param members: the attributes of the model behind all members.
     """
 
-    def __init__(self, model: type[Any], attribute: str) -> None:
+    def __init__(self, model: type[Any], attribute: str, members: list[str]) -> None:
         self._model = model
         self._attribute = attribute
+        self._members = members
         self._write_locks: dict[str, Update | None] = {}
 
     def find(self, session: Session, bind: Bind, build_id: Any) -> Any:
@@ -53,12 +55,20 @@ class BuildQuery:
     def _select(self) -> Select[Any]:
         # populate_existing: the host's auth may have loaded the row before it was locked.
         is_it = getattr(self._model, self._attribute) == bindparam("build_id")
-        return select(self._model).where(is_it).execution_options(populate_existing=True)
+        query = select(self._model).where(is_it).execution_options(populate_existing=True)
+        # What is deferred would be read by another statement: without the lock, and on MariaDB as
+        # it was when the host's auth began the transaction.
+        mapper = mapper_of(self._model)
+        columns = [column_of(self._model, name) for name in self._members]
+        found = [mapper.get_property_by_column(one) for one in columns if one is not None]
+        return query.options(
+            *(undefer(getattr(self._model, one.key)) for one in found if one.deferred)
+        )
 
     @cached_property
     def _select_locked(self) -> Select[Any]:
-        # OF: an outer join of an eager relationship cannot be locked.
-        return self._select.with_for_update(of=self._model)
+        # OF: an outer join (of an eager relationship, of a subclass) cannot be locked.
+        return self._select.with_for_update(of=list(mapper_of(self._model).tables))
 
     def _write_lock(self, dialect: Dialect) -> Update | None:
         """Make the statement that has to come before the locking query, if any."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from inspect import iscoroutinefunction
 from typing import Any
 
 from blinker import Namespace, Signal
@@ -40,5 +41,10 @@ def tell(
     after: Document,
     actor: Any,
 ) -> None:
-    """Tell one receiver, with documents of its own to do with as it likes."""
+    """Tell one receiver, with documents of its own to do with as it likes.
+
+    :raises TypeError: the receiver is a coroutine function: it would never run.
+    """
+    if iscoroutinefunction(receiver):
+        raise TypeError("A receiver of the build signals cannot be a coroutine function.")
     receiver(sender, build=build, before=deepcopy(before), after=deepcopy(after), actor=actor)

@@ -10,12 +10,12 @@ from typing import Any
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from .body import Document
-from .change import assign, changed, same, settle
+from .body import Document, Representation
+from .change import assign, changed, reread, same, settle
 from .codec import BuildCodec
 from .errors import BuildNotFound, ConfigurationError
 from .faults import cause
-from .model import check_members, mapper_of
+from .model import attribute_of, check_members, mapper_of
 from .query import BuildQuery
 from .schema import BuildSchema
 from .signals import build_updated, build_updating, receivers, tell
@@ -50,13 +50,15 @@ class BuildStore:
                 f"schema={schema!r} is no BuildSchema: pass a subclass of it, not an instance."
             )
         self._mapper = mapper_of(model)
-        self._query = BuildQuery(model, check_members(model, schema()))
+        contract = schema()
+        members = [attribute_of(name, field) for name, field in contract.fields.items()]
+        self._query = BuildQuery(model, check_members(model, contract), members)
         self._model = model
         self._schema = schema
         self._session = session
         self._codecs: dict[str, BuildCodec] = {}
 
-    def find(self, build_id: str) -> Document:
+    def find(self, build_id: str) -> Representation:
         """Fetch one build.
 
         :param build_id: the id as text, as a path or a command line has it.
@@ -70,7 +72,7 @@ class BuildStore:
             value = codec.read_id(build_id)
             document = codec.show(self._query.find(session, bind, value))
             _require_same_id(document, codec.show_id(value))
-            return document
+            return Representation.of(document)
 
     def overwrite(
         self,
@@ -79,7 +81,7 @@ class BuildStore:
         precondition: Precondition | None = None,
         sender: Any = None,
         actor: Any = None,
-    ) -> Document:
+    ) -> Representation:
         """Put a whole build in the place of the one that has its id, and commit.
 
         Only what differs from the row is assigned, so a NULL or a fraction of a second that is
@@ -110,16 +112,18 @@ class BuildStore:
             if names:
                 for receiver in receivers(build_updating, sender):
                     tell(receiver, sender, build, before, after, actor)
-                    after = settle(session, codec, build, [])
+                    after = reread(session, codec, build)
                     names = changed(before, after)
+            stored = Representation.of(after)
+            # All that may fail, and all that may ask the database, comes before the commit.
+            by = "" if actor is None or not names else f" by {str(actor)!r}"
             session.commit()
         if names:
-            by = "" if actor is None else f" by {str(actor)!r}"
             log.info("build %r updated%s: %s", after["id"], by, ", ".join(names))
             for receiver in receivers(build_updated, sender):
                 with _ignored(session):
                     tell(receiver, sender, build, before, after, actor)
-        return after
+        return stored
 
     def rollback(self) -> None:
         """Leave the current session without a transaction, whatever state it is in."""

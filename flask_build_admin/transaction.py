@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from .errors import BuildError
@@ -22,6 +22,9 @@ def transaction(session: Session) -> Iterator[None]:
     :raises BuildError: in the place of a database's error.
     """
     try:
+        if not session.in_transaction():
+            session.begin()  # a session may be made not to do so by itself
+        session.flush()  # what the host's auth left pending is no fault of what comes
         yield
     except SQLAlchemyError as error:
         rollback(session)
@@ -47,5 +50,8 @@ def translate(error: SQLAlchemyError) -> BuildError | None:
 
 def rollback(session: Session) -> None:
     """Leave a session without a transaction, whatever has become of its connection."""
-    with suppress(DBAPIError):
+    try:
         session.rollback()
+    except SQLAlchemyError:
+        with suppress(SQLAlchemyError):
+            session.invalidate()

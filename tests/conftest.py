@@ -21,6 +21,11 @@ SERVERS = {name: os.environ.get(f"TEST_{name.upper()}_URL") for name in ("postgr
 DATABASES = ["sqlite", *(name for name, url in SERVERS.items() if url)]
 
 
+on_mariadb = pytest.mark.parametrize(
+    "server_url", [name for name in DATABASES if name == "mariadb"], indirect=True
+)
+
+
 def pytest_report_header() -> str:
     left_out = [name for name in SERVERS if name not in DATABASES]
     told = f"databases: {', '.join(DATABASES)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Any
 
 import pytest
@@ -18,6 +19,10 @@ GOOD: dict[str, Any] = {
     "session": lambda: None,
     "auth": token_auth().login_required(role="admin"),
 }
+
+
+class Status(enum.Enum):
+    CREATED = "created"
 
 
 class Plain:
@@ -76,6 +81,7 @@ def _getter(self: Any) -> Any:
             },
             "Build.id is a property",
         ),
+        ({"model": model_of(status=sa.Column(sa.Enum(Status)))}, "Build.status holds an enum"),
         ({"session": object()}, "does not answer the current Session.*db.session"),
         ({"session": Session()}, "does not answer the current Session"),
         ({"session": Session}, "does not answer the current Session"),

@@ -285,11 +285,11 @@ def test_the_session_is_usable_after_a_loss(worker: Worker) -> None:
     with interrupted, pytest.raises(DatabaseUnavailable):
         store.overwrite(CHANGED)
     assert not worker.session().in_transaction()
-    assert store.find("1") == OCTOCAT
+    assert store.find("1").document == OCTOCAT
     with pytest.raises(PreconditionFailed):
         store.overwrite(CHANGED, precondition=refuse)
     assert not worker.session().in_transaction()
-    assert store.overwrite(CHANGED) == CHANGED
+    assert store.overwrite(CHANGED).document == CHANGED
     assert worker.row() == CHANGED
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from flask import Blueprint, Flask, Response, request
+from flask import Blueprint, Flask, Response, g, request
 from flask.cli import routes_command
 from flask.testing import FlaskClient
 from flask_sqlalchemy import SQLAlchemy
@@ -113,8 +113,6 @@ def test_flask_sqlalchemy_with_builds_in_another_database(tmp_path: Path) -> Non
 
 
 def test_a_session_per_app_context_as_of_flask_sqlalchemy_lite(host: Host) -> None:
-    from flask import g
-
     app = Flask("lite")
     make = sessionmaker(host.engine)
 
@@ -257,3 +255,26 @@ def test_an_unexpected_exception_is_the_hosts_to_see(
     host.app.testing = True
     with pytest.raises(LookupError, match="the host's own mistake"):
         host.put(OCTOCAT)
+
+
+def test_a_session_that_the_auth_makes(host: Host) -> None:
+    def auth(view: Callable[..., Any]) -> Callable[..., Any]:
+        def checked() -> Any:
+            if request.headers.get("Authorization") != ADMIN["Authorization"]:
+                return "no", 403
+            g.session = Session(host.engine)
+            return view()
+
+        return checked
+
+    app = Flask("own")
+    app.teardown_appcontext(lambda error: g.session.close() if "session" in g else None)
+    app.register_blueprint(BuildAdmin(Build, lambda: g.session, auth))
+    assert app.test_client().get(f"{URL}/1").status_code == 401
+    assert app.test_client().get(f"{URL}/1", headers=ADMIN).json == OCTOCAT
+    assert put(app.test_client(), status="error").json == CHANGED
+
+
+def test_two_slashes_are_another_path(host: Host) -> None:
+    for path in ("/api/v1/admin//build/1", "/api/v1/admin//build"):
+        assert host.client.get(path).status_code == 404

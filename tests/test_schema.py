@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from conftest import on_mariadb
 from hosts import OCTOCAT, Host, model_of, row_of
 from marshmallow import INCLUDE, ValidationError, fields, post_load, pre_load, validates_schema
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import relationship, synonym
 
-from flask_build_admin import BuildSchema, Text, UnixTime, WholeNumber
+from flask_build_admin import BuildSchema, Text, UnixTime, WholeNumber, build_updating
 
 MakeHost = Callable[..., Host]
 
@@ -569,3 +570,81 @@ def test_json_behind_a_synonym_is_not_left_for_its_equal(
     refused = host.put(OCTOCAT | {"labels": [1, 2]})
     assert refused.json["fields"] == {"labels": ["not kept as sent by its column"]}
     assert host.row()["words"] == [True, 2]
+
+
+def test_an_unknown_member_does_not_pass_for_an_attribute(
+    make_host: MakeHost, sqlite_url: str
+) -> None:
+    class Schema(BuildSchema):
+        class Meta:
+            unknown = INCLUDE
+
+        repo_id = WholeNumber(minimum=1, attribute="repository_id")
+
+    model = model_of("repo_id", repository_id=sa.Column(sa.Integer))
+    rows = [row_of("repo_id", repository_id=1)]
+    host = make_host(sqlite_url, model=model, schema=Schema, rows=rows)
+    assert host.put(OCTOCAT | {"repository_id": -5, "title": "x"}).json == OCTOCAT | {"title": "x"}
+    assert host.row()["repository_id"] == 1
+
+
+def test_the_id_may_be_a_member_of_another_name(make_host: MakeHost, sqlite_url: str) -> None:
+    class Schema(BuildSchema):
+        class Meta:
+            exclude = ("id",)
+
+        build_id = WholeNumber(minimum=1, data_key="id")
+
+    host = make_host(sqlite_url, model=model_of(build_id=synonym("id")), schema=Schema)
+    assert host.get().json == OCTOCAT
+    assert host.put(OCTOCAT | {"title": "x"}).json == OCTOCAT | {"title": "x"}
+
+
+def test_a_hybrid_with_an_expression_of_its_own_has_no_limits(
+    make_host: MakeHost, sqlite_url: str
+) -> None:
+    names = ["created", "error"]
+    status = hybrid_property(
+        lambda self: names[self.code],
+        lambda self, name: setattr(self, "code", names.index(name)),
+        expr=lambda cls: cls.code,
+    )
+    model = model_of("status", code=sa.Column(sa.Integer), status=status)
+    host = make_host(sqlite_url, model=model, rows=[row_of("status", code=0)])
+    assert host.get().json == OCTOCAT
+    assert host.put(OCTOCAT | {"status": "error"}).json["status"] == "error"
+    assert host.put(OCTOCAT | {"status": "odd"}).json["fields"] == {
+        "status": ["refused by the model"]
+    }
+
+
+@on_mariadb
+@pytest.mark.parametrize("length", [50, 100_000])
+def test_text_of_a_length_holds_what_mariadb_makes_of_it(
+    make_host: MakeHost, server_url: str, length: int
+) -> None:
+    model = model_of("message", message=sa.Column(sa.Text(length)))
+    host = make_host(server_url, model=model)
+    limit = 255 if length == 50 else 2**24 - 1
+    longest = OCTOCAT | {"message": "x" * min(limit, 200_000)}
+    assert host.put(longest).json == longest
+    if length == 50:
+        refused = host.put(OCTOCAT | {"message": "x" * 256})
+        assert refused.json["fields"] == {"message": ["longer than 255 bytes in UTF-8"]}
+
+
+def test_a_boolean_column_holds_0_and_1(make_host: MakeHost, database_url: str) -> None:
+    host = make_host(database_url, model=model_of("parent", parent=sa.Column(sa.Boolean)))
+    assert host.get().json == OCTOCAT
+    assert host.put(OCTOCAT | {"parent": 0}).json["parent"] == 0
+    assert host.put(OCTOCAT | {"parent": 2}).json["fields"] == {"parent": ["greater than 1"]}
+
+
+def test_what_a_receiver_writes_is_read_back(make_host: MakeHost, server_url: str) -> None:
+    def sign(sender: object, build: Any, **told: Any) -> None:
+        build.branch = "x"
+
+    host = make_host(server_url, model=model_of("branch", branch=sa.Column(sa.CHAR(4))))
+    with build_updating.connected_to(sign, host.app):
+        put = host.put(host.get().json | {"title": "x"})
+    assert put.data == host.get().data

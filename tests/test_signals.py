@@ -160,3 +160,24 @@ def test_an_exception_of_updated_is_logged_and_changes_nothing(
     assert "OperationalError" in caplog.text
     assert "SELECT" not in caplog.text
     assert host.put(OCTOCAT).status_code == 200
+
+
+def test_a_coroutine_is_no_receiver(host: Host) -> None:
+    async def veto(sender: Any, **told: Any) -> None:
+        raise LookupError
+
+    with heard(build_updating, veto):
+        assert host.put(CHANGED).status_code == 500
+    assert host.row() == OCTOCAT
+
+
+def test_the_log_names_no_argument_of_an_exception(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(sender: Any, **told: Any) -> None:
+        raise KeyError(987654321)
+
+    with heard(build_updated, fail):
+        assert host.put(CHANGED).status_code == 200
+    assert "KeyError" in caplog.text
+    assert "987654321" not in caplog.text

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from conftest import on_mariadb
 from hosts import OCTOCAT, Build, Host, model_of, row_of
+from marshmallow import fields
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import (
     Session,
@@ -19,19 +22,21 @@ from sqlalchemy.orm import (
 
 from flask_build_admin import (
     BuildNotFound,
+    BuildSchema,
     BuildStore,
     InvalidBuild,
     PreconditionFailed,
 )
+from flask_build_admin.body import Representation
 
 MakeHost = Callable[..., Host]
 
 
 def test_the_store_stands_without_flask(host: Host, octocat: dict[str, Any]) -> None:
     store = BuildStore(Build, host.session)
-    assert store.find("1") == octocat
+    assert store.find("1").document == octocat
     octocat["status"] = "error"
-    assert store.overwrite(octocat) == octocat
+    assert store.overwrite(octocat).document == octocat
     assert host.row() == octocat
     with pytest.raises(BuildNotFound):
         store.find("2")
@@ -237,7 +242,7 @@ def test_a_session_may_be_bound_to_a_connection(host: Host) -> None:
     with host.engine.connect() as connection, Session(connection) as session:
         outer = connection.begin()
         store = BuildStore(Build, lambda: session)
-        assert store.overwrite(OCTOCAT | {"title": "x"})["title"] == "x"
+        assert store.overwrite(OCTOCAT | {"title": "x"}).document["title"] == "x"
         outer.rollback()
     assert host.row()["title"] == OCTOCAT["title"]
 
@@ -295,3 +300,120 @@ def test_a_mistake_of_the_host_with_sqlalchemy_is_a_500(
     answer = make_host(sqlite_url, actor=actor).put(OCTOCAT)
     assert answer.status_code == 500
     assert answer.json == {"error": "The server failed to handle the request."}
+
+
+def test_a_deferred_column_is_read_under_the_lock(make_host: MakeHost, server_url: str) -> None:
+    def auth(view: Callable[..., Any]) -> Callable[..., Any]:
+        def checked() -> Any:
+            host.session.execute(sa.text("SELECT count(*) FROM builds"))
+            host.execute("UPDATE builds SET message = 'of a worker'")
+            return view()
+
+        return checked
+
+    kinds: list[Any] = [deferred, lambda column: deferred(column, raiseload=True)]
+    for kind in kinds:
+        model = model_of("message", message=kind(sa.Column(sa.String(250))))
+        host = make_host(server_url, model=model, auth=auth)
+        tag = f'"{Representation.of(OCTOCAT).tag}"'
+        refused = host.put(OCTOCAT | {"status": "error"}, headers={"If-Match": tag})
+        assert refused.status_code == 412
+        shown = OCTOCAT | {"message": "of a worker"}
+        assert host.get().json == shown
+        put = host.put(
+            shown | {"status": "error"}, headers={"If-Match": host.get().headers["ETag"]}
+        )
+        assert put.json == shown | {"status": "error"}
+
+
+def test_subclasses_that_are_joined_in_are_not_locked(
+    make_host: MakeHost, database_url: str
+) -> None:
+    kind = sa.Column(sa.String(20), default="build")
+    mapping = {
+        "polymorphic_on": kind,
+        "polymorphic_identity": "build",
+        "with_polymorphic": "*",
+    }
+    model = model_of(kind=kind, __mapper_args__=mapping)
+    columns = {
+        "id": sa.Column(sa.ForeignKey("builds.id"), primary_key=True),
+        "version": sa.Column(sa.String(20)),
+        "__mapper_args__": {"polymorphic_identity": "release"},
+    }
+    type("Release", (model,), {"__tablename__": "releases", **columns})
+    host = make_host(database_url, model=model)
+    assert host.put(OCTOCAT | {"title": "x"}).json == OCTOCAT | {"title": "x"}
+
+
+class Unspeakable:
+    """An actor that cannot be named."""
+
+    def __str__(self) -> str:
+        raise LookupError
+
+
+def test_what_cannot_be_told_is_not_stored(make_host: MakeHost, sqlite_url: str) -> None:
+    class Schema(BuildSchema):
+        ratio = fields.Raw(dump_only=True)
+
+    host = make_host(sqlite_url, actor=Unspeakable)
+    assert host.put(OCTOCAT | {"title": "x"}).status_code == 500
+    assert host.row() == OCTOCAT
+    odd = Decimal(1)  # no JSON value, and the same before and after
+    model = model_of(ratio=property(lambda self: odd if self.title == "x" else 1))
+    host = make_host(sqlite_url, model=model, schema=Schema)
+    assert host.get().json["ratio"] == 1
+    assert host.put(OCTOCAT | {"title": "x", "ratio": 1}).status_code == 500
+    assert host.row() == OCTOCAT
+
+
+def test_a_session_that_does_not_begin_by_itself(make_host: MakeHost, database_url: str) -> None:
+    host = make_host(database_url)
+    host.session.configure(autobegin=False)
+    assert host.get().json == OCTOCAT
+    assert host.put(OCTOCAT | {"title": "x"}).json == OCTOCAT | {"title": "x"}
+
+
+def test_what_the_auth_left_pending_is_no_fault_of_the_id(
+    make_host: MakeHost, server_url: str
+) -> None:
+    def auth(view: Callable[..., Any]) -> Callable[..., Any]:
+        def checked() -> Any:
+            host.session.add(host.model(**OCTOCAT | {"id": 2, "event": "x" * 300}))
+            return view()
+
+        return checked
+
+    host = make_host(server_url, model=model_of(), auth=auth)
+    assert host.get().status_code == 409
+    assert host.put(OCTOCAT).status_code == 409
+
+
+def test_a_listener_that_fails_after_the_commit_is_answered_in_form(host: Host) -> None:
+    def fail(session: Session) -> None:
+        raise LookupError
+
+    sa.event.listen(host.session, "after_commit", fail)
+    answer = host.put(OCTOCAT | {"title": "x"})
+    assert answer.status_code == 500
+    assert answer.json == {"error": "The server failed to handle the request."}
+
+
+@on_mariadb
+@pytest.mark.parametrize(
+    ("statement", "status"),
+    [
+        ("CALL no_such_procedure()", 500),
+        ("UPDATE builds SET title = 'x' WHERE id = 2", 500),
+        ("SET NEW.parent = CAST(0 AS UNSIGNED) - 1", 409),
+        ("SIGNAL SQLSTATE '45000'", 409),
+    ],
+)
+def test_a_trigger_that_always_fails_asks_for_no_other_try(
+    make_host: MakeHost, server_url: str, statement: str, status: int
+) -> None:
+    host = make_host(server_url)
+    host.execute(f"CREATE TRIGGER fail BEFORE UPDATE ON builds FOR EACH ROW {statement}")
+    assert host.put(OCTOCAT | {"status": "error"}).status_code == status
+    assert host.row() == OCTOCAT
