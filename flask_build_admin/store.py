@@ -19,7 +19,7 @@ from .model import attribute_of, check_members, mapper_of
 from .query import BuildQuery
 from .schema import BuildSchema
 from .signals import build_updated, build_updating, receivers, tell
-from .transaction import log, rollback, transaction
+from .transaction import begin, log, rollback, transaction
 
 #: Sees the build as it is, under the lock, and raises if it is not the one expected.
 Precondition = Callable[[Document], None]
@@ -70,6 +70,7 @@ class BuildStore:
             bind = session.get_bind(mapper=self._mapper)
             codec = self._codec(bind.dialect)
             value = codec.read_id(build_id)
+            begin(session)
             document = codec.show(self._query.find(session, bind, value))
             _require_same_id(document, codec.show_id(value))
             return Representation.of(document)
@@ -102,6 +103,7 @@ class BuildStore:
             bind = session.get_bind(mapper=self._mapper)
             codec = self._codec(bind.dialect)
             incoming = codec.read(document)
+            begin(session)
             build = self._query.lock(session, bind, incoming.id)
             before = codec.show(build)
             _require_same_id(before, incoming.document["id"])

@@ -22,9 +22,6 @@ def transaction(session: Session) -> Iterator[None]:
     :raises BuildError: in the place of a database's error.
     """
     try:
-        if not session.in_transaction():
-            session.begin()  # a session may be made not to do so by itself
-        session.flush()  # what the host's auth left pending is no fault of what comes
         yield
     except SQLAlchemyError as error:
         rollback(session)
@@ -35,6 +32,16 @@ def transaction(session: Session) -> Iterator[None]:
     except BaseException:
         rollback(session)
         raise
+
+
+def begin(session: Session) -> None:
+    """See that there is a transaction, and that nothing is pending in it.
+
+    What the host's auth has left pending is no fault of what comes after.
+    """
+    if not session.in_transaction():
+        session.begin()  # a session may be made not to do so by itself
+    session.flush()
 
 
 def translate(error: SQLAlchemyError) -> BuildError | None:
