@@ -24,10 +24,11 @@ import sqlalchemy as sa
 from flask import Flask
 from werkzeug.test import EnvironBuilder
 
+from example_app import Build, db
 from flask_build_admin import BuildAdmin
 
 from . import hand_written
-from .hosts import REPAIRED, RUNNING, TOKEN, Build, db, make_app, token_auth
+from .hosts import REPAIRED, RUNNING, TOKEN, make_app, token_auth
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

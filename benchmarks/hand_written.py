@@ -11,7 +11,9 @@ from flask import Blueprint, abort, request
 from marshmallow import Schema, ValidationError, fields
 from marshmallow.validate import Length, Range
 
-from .hosts import Build, db, token_auth
+from example_app import Build, db
+
+from .hosts import token_auth
 
 blueprint = Blueprint("hand_written", __name__, url_prefix="/api/v1/admin")
 

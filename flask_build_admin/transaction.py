@@ -29,7 +29,7 @@ def transaction(session: Session) -> Iterator[None]:
         if told is None:
             raise
         raise told from error
-    except BaseException:
+    except BaseException:  # a worker that is told to stop, too
         rollback(session)
         raise
 
