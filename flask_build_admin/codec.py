@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from copy import copy
 from typing import Any, NamedTuple
 
-from marshmallow import INCLUDE, ValidationError, missing
+from marshmallow import INCLUDE, ValidationError, fields, missing
 from sqlalchemy.engine import Dialect
 
 from .body import Document
@@ -14,7 +15,7 @@ from .columns import keeps, limit
 from .compiled import Check, Show, compile_check, compile_show, compiles
 from .errors import BuildNotFound, InvalidBuild
 from .model import attribute_of, column_of, id_field, mapper_of
-from .schema import MISSING, BuildSchema
+from .schema import BuildSchema
 
 _DECIMAL = re.compile("0|[1-9][0-9]{0,99}")
 
@@ -48,6 +49,7 @@ class BuildCodec:
         #: the names by which the mapper knows them.
         self.doubtful: dict[str, str] = {}
         self.id_attribute, self.id_field = id_field(self.schema)
+        self.id_field.required = True  # whatever the host says: no other member tells which build
         for name, field in self.schema.fields.items():
             member = field.data_key or name
             attribute = attribute_of(name, field)
@@ -61,6 +63,9 @@ class BuildCodec:
                 if column is not None and not keeps(column, dialect):
                     key = mapper_of(model).get_property_by_column(column).key
                     self.doubtful[attribute] = key
+        self._admit_protected()
+        #: Names by which a member that nobody knows could pass for an attribute.
+        self._disguises = set(self.attributes.values()) - {*self.attributes, *self.protected}
         self._same_names = all(member == to for member, to in self.attributes.items())
         fast = compiles(self.schema)
         self._check: Check = compile_check(self.schema) if fast else _unsure
@@ -103,34 +108,40 @@ class BuildCodec:
         return {self.attributes[member]: document[member] for member in sure}
 
     def _fields_of(self, members: set[str]) -> list[str] | None:
-        fields = self.schema.fields.items()
-        return [name for name, field in fields if (field.data_key or name) in members] or None
+        every = self.schema.fields.items()
+        return [name for name, field in every if (field.data_key or name) in members] or None
+
+    def _admit_protected(self) -> None:
+        """Have ``load`` pass the protected members on, for hooks to see and the row to judge."""
+        taken = set(self.attributes.values())
+        for number, (name, field) in enumerate(self.schema.fields.items()):
+            if not field.dump_only:
+                continue
+            member = field.data_key or name
+            if field is self.id_field:
+                admitted, attribute = copy(field), self.id_attribute
+            else:
+                free = member not in taken and "." not in member
+                admitted = fields.Raw(allow_none=True)
+                attribute = member if free else f"protected {number}"
+            admitted.required, admitted.dump_only = True, False
+            admitted.data_key, admitted.attribute = member, attribute
+            self.schema.on_bind_field(name, admitted)
+            self.schema.load_fields[name] = admitted
 
     def _load(self, document: Document, sure: list[str]) -> Incoming:
         # marshmallow has only the rest to judge.
         passed = set(sure)
         sent = {member: value for member, value in document.items() if member not in passed}
-        wanted = {member: sent.pop(member) for member in self.protected if member in sent}
-        problems = {member: [MISSING] for member in self.protected if member not in wanted}
-        # A member that the host does not know must not pass for an attribute that it knows.
-        disguised = set(self.attributes.values()) - self.attributes.keys()
         if self.schema.unknown == INCLUDE:
-            sent = {member: sent[member] for member in sent if member not in disguised}
-        build_id = values = None
-        try:
-            if "id" in wanted:
-                build_id = self.id_field.deserialize(wanted["id"])
-        except ValidationError as error:
-            problems["id"] = list(_told(error.messages))
+            sent = {member: sent[member] for member in sent if member not in self._disguises}
         try:
             values = self.schema.load(sent, partial=self._fields_of(passed))
         except ValidationError as error:
-            problems |= {
-                str(member): list(_told(told)) for member, told in error.messages_dict.items()
-            }
-        if problems:
+            problems = {str(name): list(_told(told)) for name, told in error.messages_dict.items()}
             order = dict.fromkeys([*self.schema.fields, *document, *problems])
-            raise InvalidBuild({name: problems[name] for name in order if name in problems})
+            ordered = {name: problems[name] for name in order if name in problems}
+            raise InvalidBuild(ordered) from error
         if not isinstance(values, Mapping):
             raise TypeError(
                 f"{type(self.schema).__name__}.load() answered {type(values).__name__}: a"
@@ -139,6 +150,7 @@ class BuildCodec:
         values = {**values, **self._values(document, sure)} if sure else values
         # Hooks may have changed what was sent, and a UUID may be written in two ways: what is
         # wanted is what the loaded values look like.
+        wanted = {}
         for name, field in self.schema.load_fields.items():
             member = field.data_key or name
             shown = field.serialize(name, values) if field._CHECK_ATTRIBUTE else missing
@@ -146,7 +158,7 @@ class BuildCodec:
                 wanted[member] = shown
             elif member in sent:
                 wanted[member] = sent[member]
-        return Incoming(values.get(self.id_attribute, build_id), wanted, values)
+        return Incoming(values[self.id_attribute], wanted, values)
 
 
 def _unsure(document: Document) -> list[str]:

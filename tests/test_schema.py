@@ -648,3 +648,60 @@ def test_what_a_receiver_writes_is_read_back(make_host: MakeHost, server_url: st
     with build_updating.connected_to(sign, host.app):
         put = host.put(host.get().json | {"title": "x"})
     assert put.data == host.get().data
+
+
+def test_hooks_see_the_protected_members(make_host: MakeHost, sqlite_url: str) -> None:
+    class Schema(BuildSchema):
+        author = Text(dump_only=True)
+        sender = Text(attribute="branch", dump_only=True)
+
+        @pre_load
+        def sign(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+            return data | {"message": f"by {data['author']}"}
+
+        @validates_schema
+        def refuse(self, data: dict[str, Any], **kwargs: Any) -> None:
+            if data["title"] == data["author"]:
+                raise ValidationError("is the author", "title")
+
+    host = make_host(sqlite_url, schema=Schema)
+    shown = OCTOCAT | {"sender": "main"}
+    assert host.get().json == shown
+    put = host.put(shown | {"title": "x"})
+    assert put.json == shown | {"title": "x", "message": "by OctoKitty"}
+    refused = host.put(shown | {"title": "OctoKitty"})
+    assert refused.json["fields"] == {"title": ["is the author"]}
+    refused = host.put(shown | {"author": "Mona", "sender": None, "number": 0})
+    assert refused.json["fields"] == {"number": ["less than 1"]}
+    refused = host.put(shown | {"author": "Mona", "sender": None})
+    told = {"sender": ["cannot be changed"], "author": ["cannot be changed"]}
+    assert refused.json["fields"] == told
+
+
+def test_a_protected_member_may_have_the_name_of_anothers_attribute(
+    make_host: MakeHost, sqlite_url: str
+) -> None:
+    class Schema(BuildSchema):
+        class Meta:
+            unknown = INCLUDE
+
+        title = Text(attribute="subject")
+        subject = fields.Constant("fixed", dump_only=True)
+
+    model = model_of("title", subject=sa.Column(sa.String(20)))
+    host = make_host(sqlite_url, model=model, schema=Schema, rows=[row_of("title", subject="a")])
+    shown = OCTOCAT | {"title": "a", "subject": "fixed"}
+    assert host.get().json == shown
+    assert host.put(shown | {"title": "b"}).json == shown | {"title": "b"}
+    refused = host.put(shown | {"subject": "c"})
+    assert refused.json["fields"] == {"subject": ["cannot be changed"]}
+
+
+def test_the_id_is_required_whatever_the_schema_says(make_host: MakeHost, sqlite_url: str) -> None:
+    class Schema(BuildSchema):
+        id = fields.Integer(strict=True, load_default=1)
+
+    host = make_host(sqlite_url, schema=Schema)
+    without = {name: value for name, value in OCTOCAT.items() if name != "id"}
+    assert host.put(without).json["fields"] == {"id": ["missing"]}
+    assert host.put(OCTOCAT | {"title": "x"}).json == OCTOCAT | {"title": "x"}
