@@ -14,7 +14,7 @@ from .body import Document
 from .columns import keeps, limit
 from .compiled import Check, Show, compile_check, compile_show, compiles
 from .errors import BuildNotFound, InvalidBuild
-from .model import attribute_of, column_of, id_field, mapper_of
+from .model import attribute_of, column_of, id_field, mapper_of, member_of
 from .schema import BuildSchema
 
 _DECIMAL = re.compile("0|[1-9][0-9]{0,99}")
@@ -51,7 +51,7 @@ class BuildCodec:
         self.id_attribute, self.id_field = id_field(self.schema)
         self.id_field.required = True  # whatever the host says: no other member tells which build
         for name, field in self.schema.fields.items():
-            member = field.data_key or name
+            member = member_of(name, field)
             attribute = attribute_of(name, field)
             if field.dump_only:
                 self.protected.append(member)
@@ -109,7 +109,7 @@ class BuildCodec:
 
     def _fields_of(self, members: set[str]) -> list[str] | None:
         every = self.schema.fields.items()
-        return [name for name, field in every if (field.data_key or name) in members] or None
+        return [name for name, field in every if member_of(name, field) in members] or None
 
     def _admit_protected(self) -> None:
         """Have ``load`` pass the protected members on, for hooks to see and the row to judge."""
@@ -117,7 +117,7 @@ class BuildCodec:
         for number, (name, field) in enumerate(self.schema.fields.items()):
             if not field.dump_only:
                 continue
-            member = field.data_key or name
+            member = member_of(name, field)
             if field is self.id_field:
                 admitted, attribute = copy(field), self.id_attribute
             else:
@@ -152,7 +152,7 @@ class BuildCodec:
         # wanted is what the loaded values look like.
         wanted = {}
         for name, field in self.schema.load_fields.items():
-            member = field.data_key or name
+            member = member_of(name, field)
             shown = field.serialize(name, values) if field._CHECK_ATTRIBUTE else missing
             if shown is not missing:
                 wanted[member] = shown

@@ -16,7 +16,7 @@ from marshmallow import RAISE, fields, validate
 from .body import Document
 from .columns import LONE_SURROGATE, Utf8Length, storable
 from .fields import Text, WholeNumber
-from .model import attribute_of
+from .model import attribute_of, member_of
 from .schema import BuildSchema
 
 Check = Callable[[Document], list[str]]
@@ -81,7 +81,7 @@ def compile_check(schema: BuildSchema) -> Check:
         low = max(low for low, _ in bounds)
         high = min(high for _, high in bounds)
         kind = numbers if isinstance(field, WholeNumber) else texts
-        kind.append((field.data_key or name, low, high))
+        kind.append((member_of(name, field), low, high))
 
     def check(document: Document) -> list[str]:
         get = document.get
@@ -107,7 +107,7 @@ def compile_check(schema: BuildSchema) -> Check:
 
 def compile_show(schema: BuildSchema) -> Show:
     """Make a function that answers the document of a build."""
-    members = [field.data_key or name for name, field in schema.fields.items()]
+    members = [member_of(name, field) for name, field in schema.fields.items()]
     zeros = [_ZEROS[type(field)] for field in schema.fields.values()]
     kinds = [type(zero) for zero in zeros]
     snapshot = attrgetter(*(attribute_of(name, field) for name, field in schema.fields.items()))

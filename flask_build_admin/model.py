@@ -21,6 +21,11 @@ def attribute_of(name: str, field: fields.Field[Any]) -> str:
     return field.attribute or name
 
 
+def member_of(name: str, field: fields.Field[Any]) -> str:
+    """Name the member of a document that a field of the schema stands for."""
+    return field.data_key or name
+
+
 def column_of(model: type[Any], attribute: str) -> Column[Any] | None:
     """Find the column behind an attribute of the model: a column's own, a synonym's, a hybrid's.
 
@@ -56,7 +61,7 @@ def id_field(schema: BuildSchema) -> tuple[str, fields.Field[Any]]:
     :raises ConfigurationError: the schema has none.
     """
     for name, field in schema.fields.items():
-        if (field.data_key or name) == "id":
+        if member_of(name, field) == "id":
             return attribute_of(name, field), field
     raise ConfigurationError(
         f"{type(schema).__name__} has no member 'id': it says which build is overwritten."
