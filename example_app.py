@@ -29,7 +29,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import BigInteger, String, Text, UniqueConstraint, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from flask_build_admin import BuildAdmin
+from flask_build_admin import BuildAdmin, BuildRevisionMixin
 
 HOST = "127.0.0.1"
 PORT = int(os.environ.get("FLASK_RUN_PORT", "8080"))
@@ -87,6 +87,12 @@ class Build(Base):
     distribution: Mapped[str] = mapped_column(String(250), default="")
 
 
+class BuildRevision(BuildRevisionMixin, Base):
+    """What an administrator has changed of a build."""
+
+    __tablename__ = "build_revisions"
+
+
 OCTOCAT: dict[str, Any] = json.loads(Path(__file__).with_name("octocat.json").read_text())
 
 
@@ -122,6 +128,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
             model=Build,
             session=db.session,
             auth=token_auth.login_required(role="admin"),
+            history=BuildRevision,
             actor=lambda: token_auth.current_user().name,
         )
     )
@@ -149,17 +156,28 @@ def prepare() -> None:
 
 
 def greet(token: str, url: str) -> None:
-    """Print the administrator's token, and a request that can be pasted."""
-    authorization = f'-H "Authorization: Bearer {token}"'
+    """Print the administrator's token, and requests that can be pasted."""
     print(
-        f"The administrator's bearer token: {token}\n"
-        "\n"
-        "Fetch the build, mark it as failed, and put it back whole:\n"
-        "\n"
-        f"curl -s {authorization} {url}/1 \\\n"
-        """  | sed 's/"status":"created"/"status":"error"/' \\\n"""
-        f"  | curl -s -X PUT {authorization} \\\n"
-        f'    -H "Content-Type: application/json" -d @- {url}\n',
+        f"""\
+The administrator's bearer token: {token}
+
+Fetch the build, and mark the copy as failed:
+
+url={url} admin="Authorization: Bearer {token}"
+build=$(curl -s -H "$admin" $url/1 | sed 's/"status":"created"/"status":"error"/')
+
+Preview what putting it back would change, and put it back whole:
+
+put() {{ curl -s -X PUT -H "$admin" -H "Content-Type: application/json" -d "$build" "$1"; }}
+put "$url?dry_run=true"
+put "$url?reason=worker+lost"
+
+List what was changed, and undo the last of it:
+
+curl -s -H "$admin" $url/1/revisions
+last=$(curl -s -H "$admin" "$url/1/revisions?limit=1" | grep -o '"id":[0-9]*' | grep -o '[0-9]*')
+curl -s -X POST -H "$admin" "$url/1/revisions/$last/undo?reason=it+is+back"
+""",
         flush=True,
     )
 

@@ -14,7 +14,8 @@ from .errors import DatabaseUnavailable, Problems, plain
 #: What a client needs of an answer that the host made and the contract has another form for.
 _KEPT = frozenset({"www-authenticate", "retry-after", "allow", "set-cookie", "vary"})
 
-_JSON = "application/json"
+#: Of every answer that has a body. None is to be kept on the way: the next may be another.
+_HEADERS = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
 
 
 def representation(
@@ -26,10 +27,20 @@ def representation(
     :param tag: the opaque part of its entity tag.
     :param location: where the build can be fetched.
     """
-    headers = [("Content-Type", _JSON), ("ETag", f'"{tag}"'), ("Cache-Control", "no-store")]
+    headers = [*_HEADERS, ("ETag", f'"{tag}"')]
     if location is not None:
         headers.append(("Content-Location", location))
     return current_app.response_class(body, status, headers)
+
+
+def told(body: bytes, following: str | None = None) -> Response:
+    """Make the answer that is no build, but tells of one.
+
+    :param body: JSON, encoded.
+    :param following: where it goes on (RFC 8288).
+    """
+    link = [] if following is None else [("Link", f'<{following}>; rel="next"')]
+    return current_app.response_class(body, 200, [*_HEADERS, *link])
 
 
 def methods(allowed: list[str]) -> Response:
@@ -47,7 +58,7 @@ def refusal(status: int, sentence: str, fields: Problems | None, host: Headers |
     :param host: the headers of the host's own answer.
     """
     body = _standard(sentence) if fields is None else _refusal(sentence, fields)
-    headers = [("Content-Type", _JSON), ("Cache-Control", "no-store")]
+    headers = [*_HEADERS]
     if host is not None:
         headers += [(name, value) for name, value in host if name.lower() in _KEPT]
     response = current_app.response_class(body, status, headers)

@@ -1,28 +1,21 @@
-"""``BuildAdmin``: the blueprint, its routes, and the way from a request to an answer."""
+"""``BuildAdmin``: the blueprint, its options and its routes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
-from urllib.parse import quote
 
-from flask import Blueprint, Request, Response, current_app, request
+from flask import Blueprint, Response, request
 from flask.blueprints import BlueprintSetupState
 from sqlalchemy.orm import Session
-from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.exceptions import MethodNotAllowed
 
-from .answers import methods, representation
-from .body import Document, Representation, decode
-from .errors import ConfigurationError, PreconditionFailed, PreconditionRequired
+from .answers import methods
+from .errors import ConfigurationError
 from .gate import Auth, Gate
 from .schema import BuildSchema
 from .store import BuildStore
-
-#: If-Match and If-None-Match, as WSGI has them.
-_CONDITIONS = frozenset({"HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH"})
-
-#: What a path may hold as it is, letters and digits apart (RFC 3986, section 3.3).
-_PATH = "/:@!$&'()*+,;="
+from .views import BuildViews
 
 View = Callable[..., Response]
 
@@ -30,15 +23,22 @@ View = Callable[..., Response]
 class BuildAdmin(Blueprint):
     """The admin build routes, as a blueprint to register on a Flask app.
 
-    ``PUT <prefix>/build`` overwrites a whole build, ``GET <prefix>/build/<id>`` fetches one.
+    ``PUT <prefix>/build`` overwrites a whole build, ``GET <prefix>/build/<id>`` fetches one. With
+    a ``history``, ``GET <prefix>/build/<id>/revisions`` lists what was changed of it, and ``POST
+    <prefix>/build/<id>/revisions/<revision>/undo`` puts back what one revision has changed.
 
     :param model: the host's mapped class.
     :param session: a callable that answers the current ``Session``, such as ``db.session``.
     :param auth: any view decorator; what it refuses is answered with 401. There is no default.
     :param schema: how a build looks in JSON, and which attribute is behind which member.
-    :param actor: answers who is acting, for the signals and the log; called for every put that is a
-        JSON object, after ``auth`` has agreed.
-    :param require_if_match: whether a put without ``If-Match`` is refused with 428.
+    :param history: the host's mapped class of revisions, made with ``BuildRevisionMixin``; None:
+        no change is recorded, and none can be undone.
+    :param actor: answers who is acting, for the signals, the log and the history; called for every
+        change whose body is what it must be, after ``auth`` has agreed.
+    :param require_if_match: whether a change without ``If-Match`` is refused with 428.
+    :param require_reason: whether a change without ``?reason=`` is refused with 400.
+    :param auth_parameters: names of query parameters that ``auth`` reads; any other than these and
+        the blueprint's own is refused with 400.
     :param max_content_length: of a body, in bytes, at least 1.
     :param name: of the blueprint, for ``url_for`` and a second registration.
     :param url_prefix: before ``/build``.
@@ -52,8 +52,11 @@ class BuildAdmin(Blueprint):
         auth: Auth,
         *,
         schema: type[BuildSchema] = BuildSchema,
+        history: type[Any] | None = None,
         actor: Callable[[], Any] | None = None,
         require_if_match: bool = False,
+        require_reason: bool = False,
+        auth_parameters: Collection[str] = (),
         max_content_length: int = 262_144,
         name: str = "build_admin",
         url_prefix: str = "/api/v1/admin",
@@ -67,16 +70,28 @@ class BuildAdmin(Blueprint):
             raise ConfigurationError(
                 f"max_content_length={max_content_length!r} is no number of bytes from 1 on."
             )
-        self.store = BuildStore(model, session, schema)
+        if isinstance(auth_parameters, str):
+            raise ConfigurationError(
+                f"auth_parameters={auth_parameters!r} is no collection of names: pass a tuple,"
+                f" auth_parameters=({auth_parameters!r},)."
+            )
+        self.store = BuildStore(
+            model, session, schema, history=history, require_reason=require_reason
+        )
         self._gate = Gate(auth, max_content_length, self.store.rollback)
-        self._actor = actor
-        self._require_if_match = require_if_match
-        self._limit = max_content_length
+        views = BuildViews(
+            self.store, actor, require_if_match, max_content_length, frozenset(auth_parameters)
+        )
         self.before_request(self._gate.enter)
         self.after_request(self._gate.seal)
         self.register_error_handler(500, self._gate.crash)
-        self._mount("/build", "overwrite", {"PUT": self._overwrite})
-        self._mount("/build/<build_id>", "fetch", {"GET": self._fetch, "HEAD": self._fetch})
+        one = "/build/<build_id>"
+        self._mount("/build", "overwrite", {"PUT": views.overwrite})
+        self._mount(one, "fetch", dict.fromkeys(("GET", "HEAD"), views.fetch))
+        if history is not None:
+            revisions = dict.fromkeys(("GET", "HEAD"), views.revisions)
+            self._mount(f"{one}/revisions", "revisions", revisions)
+            self._mount(f"{one}/revisions/<revision_id>/undo", "undo", {"POST": views.undo})
 
     def _mount(self, rule: str, endpoint: str, views: Mapping[str, View]) -> None:
         allowed = sorted({*views, "OPTIONS"})
@@ -110,51 +125,6 @@ class BuildAdmin(Blueprint):
         if view is None:
             raise MethodNotAllowed(allowed, f"The method is not allowed: {', '.join(allowed)} are.")
         return view(**values)
-
-    def _overwrite(self, **_: Any) -> Response:
-        # The request itself: its proxy, asked a dozen times, costs more than the parsing.
-        current: Request = request._get_current_object()  # type: ignore[attr-defined]
-        document = decode(self._body(current))
-        conditional = not _CONDITIONS.isdisjoint(current.environ)
-        stored = self.store.overwrite(
-            document,
-            precondition=self._require if conditional or self._require_if_match else None,
-            sender=current_app._get_current_object(),  # type: ignore[attr-defined]
-            actor=None if self._actor is None else self._actor(),
-        )
-        here = f"{current.script_root}{current.path}".rstrip("/")
-        location = quote(f"{here}/{stored.document['id']}", safe=_PATH)
-        return representation(stored.body, stored.tag, location=location)
-
-    def _body(self, current: Request) -> bytes:
-        charset = current.mimetype_params.get("charset", "utf-8").lower()
-        if current.mimetype != "application/json" or charset not in {"utf-8", "utf8"}:
-            raise UnsupportedMediaType("The Content-Type must be application/json, in UTF-8.")
-        if "Content-Encoding" in current.headers:
-            raise UnsupportedMediaType("The body must not have a Content-Encoding.")
-        # A chunked body tells no length, and is cut without a word at the limit of the request.
-        if (current.content_length or 0) > self._limit or len(current.get_data()) > self._limit:
-            raise RequestEntityTooLarge(f"The body is longer than {self._limit} bytes.")
-        return current.get_data()
-
-    def _require(self, build: Document) -> None:
-        """Evaluate the preconditions (RFC 9110, section 13) on the build as it is."""
-        tag = Representation.of(build).tag
-        if "If-Match" in request.headers:
-            if not request.if_match.contains(tag):
-                raise PreconditionFailed
-        elif self._require_if_match:
-            raise PreconditionRequired
-        if "If-None-Match" in request.headers and request.if_none_match.contains_weak(tag):
-            raise PreconditionFailed("If-None-Match names the build as it is.")
-
-    def _fetch(self, build_id: str, **values: Any) -> Response:
-        build = self.store.find(build_id)
-        if "If-Match" in request.headers and not request.if_match.contains(build.tag):
-            raise PreconditionFailed
-        if request.if_none_match.contains_weak(build.tag):
-            return representation(b"", build.tag, 304)
-        return representation(build.body, build.tag)
 
 
 class _EveryMethod(set[str]):

@@ -80,8 +80,8 @@ def _deeper_than(depth: int, document: Document) -> bool:
     return bool(level)
 
 
-def encode(document: Document) -> bytes:
-    """Write a document as one line of JSON, its members in the order they have."""
+def encode(document: Document | list[Document]) -> bytes:
+    """Write documents as one line of JSON, their members in the order they have."""
     return f"{_encoder.encode(document)}\n".encode()
 
 

@@ -32,23 +32,27 @@ def changed(before: Document, after: Document) -> list[str]:
     ]
 
 
-def assign(codec: BuildCodec, build: Any, before: Document, incoming: Incoming) -> list[str]:
-    """Assign to the build what differs from it, and nothing else.
+def changes(before: Document, after: Document) -> Document:
+    """Tell of every member in which two documents of one build differ how it was and is."""
+    return {
+        name: {"before": before.get(name), "after": after[name]} for name in changed(before, after)
+    }
 
-    :param before: the document of the build as it is.
+
+def assign(codec: BuildCodec, build: Any, members: list[str], incoming: Incoming) -> list[str]:
+    """Assign some members to the build, and nothing else.
+
+    :param members: those in which the build is to be another.
     :param incoming: what it is to be.
     :returns: the attributes assigned.
-    :raises InvalidBuild: a protected member differs, or the model refuses a value.
+    :raises InvalidBuild: a member is protected, or the model refuses its value.
     """
-    wanted = incoming.document
-    problems = {
-        member: ["cannot be changed"]
-        for member in codec.protected
-        if not same(wanted[member], before.get(member))
-    }
+    problems = {}
     assigned = []
-    for member, attribute in codec.attributes.items():
-        if member not in wanted or (member in before and same(wanted[member], before[member])):
+    for member in members:
+        attribute = codec.attributes.get(member)
+        if attribute is None:
+            problems[member] = ["cannot be changed"]
             continue
         try:
             setattr(build, attribute, incoming.values[attribute])

@@ -45,6 +45,8 @@ class BuildCodec:
         self.attributes: dict[str, str] = {}
         #: Members that must be sent back as they are.
         self.protected: list[str] = []
+        #: Member to attribute, of the members that show one attribute of the build itself.
+        self.sources: dict[str, str] = {}
         #: Attributes that may come back from the database otherwise than they were assigned, and
         #: the names by which the mapper knows them.
         self.doubtful: dict[str, str] = {}
@@ -57,6 +59,8 @@ class BuildCodec:
                 self.protected.append(member)
             else:
                 self.attributes[member] = attribute
+            if field._CHECK_ATTRIBUTE and "." not in attribute:
+                self.sources[member] = attribute
             if field is self.id_field or not field.dump_only:
                 column = column_of(model, attribute)
                 limit(field, column, dialect)

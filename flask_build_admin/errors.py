@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 #: Characters of a sentence that lists members: as far as a line of a terminal or a log goes.
@@ -53,8 +53,20 @@ class InvalidBuild(BuildError):
     status = 400
 
     def __init__(self, fields: Problems) -> None:
-        super().__init__(_listed(f"{name}: {', '.join(told)}" for name, told in fields.items()))
+        super().__init__(_told(fields))
         self.fields = fields
+
+
+class InvalidParameter(BuildError):
+    """A parameter of the request is unknown, doubled, missing or not of its form.
+
+    :param problems: of each parameter, at least one.
+    """
+
+    status = 400
+
+    def __init__(self, problems: Problems) -> None:
+        super().__init__(_told(problems))
 
 
 class BuildNotFound(BuildError):
@@ -64,11 +76,30 @@ class BuildNotFound(BuildError):
     sentence = "There is no such build."
 
 
+class RevisionNotFound(BuildError):
+    """The build has no revision of this id."""
+
+    status = 404
+    sentence = "The build has no such revision."
+
+
 class BuildConflict(BuildError):
     """The database refuses the row: a constraint, a trigger, the host's version counter."""
 
     status = 409
     sentence = "The database refuses this build: it breaks one of the table's rules."
+
+
+class ChangedSince(BuildConflict):
+    """What a revision has given is there no more, so it cannot be taken back.
+
+    :param members: those that have another value now.
+    """
+
+    def __init__(self, members: Sequence[str]) -> None:
+        super().__init__(f"Changed since that revision: {', '.join(members)}.")
+        #: The members that have another value now.
+        self.members = members
 
 
 class PreconditionFailed(BuildError):
@@ -110,6 +141,10 @@ def plain(text: str) -> str:
     return "".join(
         char if char.isprintable() and char != "%" else f"\\u{ord(char):04x}" for char in text
     )
+
+
+def _told(problems: Problems) -> str:
+    return _listed(f"{name}: {', '.join(told)}" for name, told in problems.items())
 
 
 def _listed(problems: Iterable[str]) -> str:

@@ -16,6 +16,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
 
 
+def epoch(moment: datetime) -> int:
+    """Answer the UNIX epoch second that a moment is in; a naive one is in UTC."""
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // _SECOND
+
+
 def at_least(minimum: int) -> validate.Range:
     """Allow whole numbers from ``minimum`` on."""
     return validate.Range(min=minimum, error="less than {min}")
@@ -92,10 +98,7 @@ class UnixTime(_Time):
         self.aware = aware
 
     def _serialize(self, value: datetime | None, *args: Any, **kwargs: Any) -> int:
-        if value is None:
-            return 0
-        moment = value if value.tzinfo else value.replace(tzinfo=UTC)
-        return (moment - _EPOCH) // _SECOND
+        return 0 if value is None else epoch(value)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         if type(value) is not int:

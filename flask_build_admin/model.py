@@ -41,16 +41,19 @@ def column_of(model: type[Any], attribute: str) -> Column[Any] | None:
     return expression if isinstance(expression, Column) else None
 
 
-def mapper_of(model: type[Any]) -> Mapper[Any]:
-    """Get the mapper of the host's model.
+def mapper_of(
+    model: type[Any], option: str = "model", hint: str = "the model of the builds, model=Build"
+) -> Mapper[Any]:
+    """Get the mapper of a class of the host's.
 
+    :param option: the one that the class was passed as.
+    :param hint: what to pass.
     :raises ConfigurationError: it is no mapped class.
     """
     mapper = sa_inspect(model, raiseerr=False)
     if not isinstance(model, type) or not isinstance(mapper, Mapper):
         raise ConfigurationError(
-            f"model={model!r} is no class mapped by SQLAlchemy: pass the model of the builds,"
-            " for example model=Build."
+            f"{option}={model!r} is no class mapped by SQLAlchemy: pass {hint}."
         )
     return mapper
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from sqlalchemy import Select, Update, bindparam, column, false, select, table, update
+from sqlalchemy import MetaData, Select, Update, bindparam, column, false, select, table, update
 from sqlalchemy.engine import Connection, Dialect, Engine
 from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session, undefer
@@ -30,6 +30,12 @@ class BuildQuery:
         self._attribute = attribute
         self._members = members
         self._write_locks: dict[str, Update | None] = {}
+
+    @property
+    def metadata(self) -> MetaData:
+        """The tables beside the one of the builds."""
+        metadata: MetaData = mapper_of(self._model).primary_key[0].table.metadata
+        return metadata
 
     def find(self, session: Session, bind: Bind, build_id: Any) -> Any:
         """Answer the build as the database has it.

@@ -1,9 +1,9 @@
 """What the host hears of a change, in blinker's terms.
 
 Both signals are sent with the sender that the store was given (for a request, the Flask app) and
-the keyword arguments ``build`` (the host's object), ``before`` and ``after`` (whole documents) and
-``actor`` (what the host's callback answered, or None). Neither is sent for a put that changes
-nothing.
+the keyword arguments ``build`` (the host's object), ``before`` and ``after`` (whole documents),
+``actor`` (what the host's callback answered, or None) and ``reason`` (of the change, or None).
+Neither is sent for a put that changes nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _signals = Namespace()
 
 #: Sent inside the transaction, after the flush. What a receiver adds to the session is committed
 #: or rolled back with the change. An exception refuses the change: an ``HTTPException`` with its
-#: own status, any other with 500.
+#: own status, any other with 500. A preview sends it, too, and rolls everything back.
 build_updating = _signals.signal("build-updating")
 
 #: Sent after the commit. A receiver's exception is logged and changes nothing.
@@ -39,7 +39,7 @@ def tell(
     build: Any,
     before: Document,
     after: Document,
-    actor: Any,
+    **told: Any,
 ) -> None:
     """Tell one receiver, with documents of its own to do with as it likes.
 
@@ -47,4 +47,4 @@ def tell(
     """
     if iscoroutinefunction(receiver):
         raise TypeError("A receiver of the build signals cannot be a coroutine function.")
-    receiver(sender, build=build, before=deepcopy(before), after=deepcopy(after), actor=actor)
+    receiver(sender, build=build, before=deepcopy(before), after=deepcopy(after), **told)

@@ -1,28 +1,25 @@
-"""Where builds are found, locked, compared, overwritten and committed; it knows no HTTP."""
+"""Where builds are found, overwritten and taken back; it knows no HTTP."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from traceback import extract_tb
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Unpack
 
-from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from .body import Document, Representation
-from .change import assign, changed, reread, same, settle
+from .change import changed
 from .codec import BuildCodec
-from .errors import BuildNotFound, ConfigurationError
-from .faults import cause
-from .model import attribute_of, check_members, mapper_of
-from .query import BuildQuery
+from .errors import ConfigurationError
+from .history import BuildHistory
+from .model import attribute_of, check_members, column_of, mapper_of
+from .query import Bind, BuildQuery
+from .reason import Reasons
+from .record import restore, reverted
+from .revision import Revision
 from .schema import BuildSchema
-from .signals import build_updated, build_updating, receivers, tell
-from .transaction import begin, log, rollback, transaction
-
-#: Sees the build as it is, under the lock, and raises if it is not the one expected.
-Precondition = Callable[[Document], None]
+from .transaction import begin, rollback, transaction
+from .update import Change, Terms, Update, require_same_id
 
 
 class BuildStore:
@@ -31,6 +28,8 @@ class BuildStore:
     :param model: the host's mapped class.
     :param session: answers the current ``Session``; a ``scoped_session`` is one such callable.
     :param schema: what a build looks like in JSON.
+    :param history: the host's mapped class of revisions; None: changes are not recorded.
+    :param require_reason: whether a change without a reason is refused.
     :raises ConfigurationError: one of these is not what it must be, or they do not fit each other.
     """
 
@@ -39,6 +38,9 @@ class BuildStore:
         model: type[Any],
         session: Callable[[], Session],
         schema: type[BuildSchema] = BuildSchema,
+        *,
+        history: type[Any] | None = None,
+        require_reason: bool = False,
     ) -> None:
         if not callable(session) or isinstance(session, sessionmaker | type):
             raise ConfigurationError(
@@ -52,7 +54,12 @@ class BuildStore:
         self._mapper = mapper_of(model)
         contract = schema()
         members = [attribute_of(name, field) for name, field in contract.fields.items()]
-        self._query = BuildQuery(model, check_members(model, contract), members)
+        id_attribute = check_members(model, contract)
+        self._query = BuildQuery(model, id_attribute, members)
+        self._history: BuildHistory | None = None
+        if history is not None:
+            self._history = BuildHistory(history, column_of(model, id_attribute))
+        self._reasons = Reasons(history, require_reason)
         self._model = model
         self._schema = schema
         self._session = session
@@ -67,65 +74,79 @@ class BuildStore:
         """
         session = self._session()
         with transaction(session):
-            bind = session.get_bind(mapper=self._mapper)
-            codec = self._codec(bind.dialect)
-            value = codec.read_id(build_id)
-            begin(session)
-            document = codec.show(self._query.find(session, bind, value))
-            _require_same_id(document, codec.show_id(value))
+            bind, codec = self._database(session)
+            document, _ = self._find(session, bind, codec, build_id)
             return Representation.of(document)
 
-    def overwrite(
-        self,
-        document: Document,
-        *,
-        precondition: Precondition | None = None,
-        sender: Any = None,
-        actor: Any = None,
-    ) -> Representation:
+    def overwrite(self, document: Document, **terms: Unpack[Terms]) -> Change:
         """Put a whole build in the place of the one that has its id, and commit.
 
         Only what differs from the row is assigned, so a NULL or a fraction of a second that is
         shown as the document has it stays. On any exception the session is rolled back.
 
         :param document: the whole build.
-        :param precondition: called with the build as it is, under the lock; it raises to refuse.
-        :param sender: of the signals.
-        :param actor: who is acting, for the signals and the log.
-        :returns: the build as stored.
+        :param terms: see ``Terms``.
+        :returns: the build as stored, and what was changed.
         :raises InvalidBuild: the document is no build that the host can store.
+        :raises InvalidParameter: the reason is missing, or cannot be kept.
         :raises BuildNotFound: no build has its id.
         :raises BuildConflict: the database refuses the row.
         :raises DatabaseUnavailable: the database cannot answer now.
         """
         session = self._session()
         with transaction(session):
-            bind = session.get_bind(mapper=self._mapper)
-            codec = self._codec(bind.dialect)
-            incoming = codec.read(document)
-            begin(session)
-            build = self._query.lock(session, bind, incoming.id)
-            before = codec.show(build)
-            _require_same_id(before, incoming.document["id"])
-            if precondition is not None:
-                precondition(before)
-            after = settle(session, codec, build, assign(codec, build, before, incoming))
-            names = changed(before, after)
-            if names:
-                for receiver in receivers(build_updating, sender):
-                    tell(receiver, sender, build, before, after, actor)
-                    after = reread(session, codec, build)
-                    names = changed(before, after)
-            stored = Representation.of(after)
-            # All that may fail, and all that may ask the database, comes before the commit.
-            by = "" if actor is None or not names else f" by {str(actor)!r}"
-            session.commit()
-        if names:
-            log.info("build %r updated%s: %s", after["id"], by, ", ".join(names))
-            for receiver in receivers(build_updated, sender):
-                with _ignored(session):
-                    tell(receiver, sender, build, before, after, actor)
-        return stored
+            update = self._update(session, terms)
+            incoming = update.codec.read(document)
+            update.lock(incoming.id, incoming.document["id"])
+            update.require()
+            return update.apply(changed(update.before, incoming.document), incoming)
+
+    def undo(self, build_id: str, revision_id: str, **terms: Unpack[Terms]) -> Change:
+        """Put back what one revision of a build has changed, and commit.
+
+        Members that the revision has not changed stay as they are, and so do protected ones. It
+        is a change like any other: checked, recorded, and to be undone in its turn.
+
+        :param build_id: the id as text, as a path or a command line has it.
+        :param revision_id: likewise.
+        :param terms: see ``Terms``.
+        :raises BuildNotFound: there is no such build.
+        :raises RevisionNotFound: the build has no such revision.
+        :raises ChangedSince: a member has not the value any more that the revision gave it.
+
+        and what ``overwrite`` raises.
+        """
+        history = self._kept()
+        session = self._session()
+        with transaction(session):
+            update = self._update(session, terms)
+            codec = update.codec
+            value = codec.read_id(build_id)
+            update.lock(value, codec.show_id(value))
+            former, latter = history.find(update.connection, value, revision_id)
+            update.require()
+            members = reverted(codec, update.before, former, latter)
+            incoming = restore(codec, update.build, update.before, former, members)
+            return update.apply(members, incoming)
+
+    def revisions(
+        self, build_id: str, *, limit: int = 50, before: int | None = None
+    ) -> list[Revision]:
+        """List what was changed of a build, the newest first.
+
+        :param build_id: the id as text, as a path or a command line has it.
+        :param limit: how many revisions at the most.
+        :param before: the id that theirs must be less than.
+        :raises BuildNotFound: there is no such build.
+        :raises DatabaseUnavailable: the database cannot answer now.
+        """
+        history = self._kept()
+        session = self._session()
+        with transaction(session):
+            bind, codec = self._database(session)
+            _, value = self._find(session, bind, codec, build_id)
+            connection = session.connection({"bind": bind})
+            return history.newest(connection, codec, value, limit, before)
 
     def rollback(self) -> None:
         """Leave the current session without a transaction, whatever state it is in."""
@@ -133,26 +154,29 @@ class BuildStore:
             return  # no session, no transaction: none is made for nothing
         rollback(self._session())
 
-    def _codec(self, dialect: Dialect) -> BuildCodec:
+    def _update(self, session: Session, terms: Terms) -> Update:
+        bind, codec = self._database(session)
+        self._reasons.check(terms.get("reason"), bind.dialect)
+        return Update(session, bind, self._query, codec, self._history, terms)
+
+    def _find(
+        self, session: Session, bind: Bind, codec: BuildCodec, build_id: str
+    ) -> tuple[Document, Any]:
+        value = codec.read_id(build_id)
+        begin(session)
+        document = codec.show(self._query.find(session, bind, value))
+        require_same_id(document, codec.show_id(value))
+        return document, value
+
+    def _kept(self) -> BuildHistory:
+        if self._history is None:
+            raise ConfigurationError("No history is kept: pass history=, a model of revisions.")
+        return self._history
+
+    def _database(self, session: Session) -> tuple[Bind, BuildCodec]:
         # One application may keep its builds in another database than the next.
+        bind = session.get_bind(mapper=self._mapper)
+        dialect = bind.dialect
         if dialect.name not in self._codecs:
             self._codecs[dialect.name] = BuildCodec(self._schema, self._model, dialect)
-        return self._codecs[dialect.name]
-
-
-@contextmanager
-def _ignored(session: Session) -> Iterator[None]:
-    """Log what a receiver raises after the commit: no failure may deny the change any more."""
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001 (whatever it is)
-        rollback(session)
-        at = extract_tb(error.__traceback__)[-1]
-        message = "a receiver of build_updated failed in %s, line %s: %s"
-        log.error(message, at.name, at.lineno, cause(error))
-
-
-def _require_same_id(document: Document, build_id: Any) -> None:
-    # A database may find the build "abc" for "ABC".
-    if not same(document["id"], build_id):
-        raise BuildNotFound
+        return bind, self._codecs[dialect.name]

@@ -22,7 +22,7 @@ from sqlalchemy.orm import (
     sessionmaker,
 )
 
-from flask_build_admin import BuildAdmin
+from flask_build_admin import BuildAdmin, BuildRevisionMixin
 
 #: The contract's sample, member by member in the documented order.
 OCTOCAT: dict[str, Any] = json.loads(Path(__file__).parent.with_name("octocat.json").read_text())
@@ -69,6 +69,16 @@ class Build(Base):
     distribution: Mapped[str] = mapped_column(String(250))
 
 
+class HistoryBase(DeclarativeBase):
+    """Of its own, so that no host has the table that does not need it."""
+
+
+class BuildRevision(BuildRevisionMixin, HistoryBase):
+    """The plainest table of revisions."""
+
+    __tablename__ = "build_revisions"
+
+
 def model_of(*left_out: str, metadata: sa.MetaData | None = None, **attributes: Any) -> type[Any]:
     """Make a model with a column for each member but those left out, and what is added."""
 
@@ -82,6 +92,12 @@ def model_of(*left_out: str, metadata: sa.MetaData | None = None, **attributes: 
     }
     columns["id"] = sa.Column(sa.Integer, primary_key=True, autoincrement=False)
     return type("Build", (Base,), {"__tablename__": "builds", **columns, **attributes})
+
+
+def history_of(model: type[Any], **attributes: Any) -> type[Any]:
+    """Make a model of revisions beside one of builds."""
+    named = {"__tablename__": f"{model.__tablename__}_revisions"}
+    return type("BuildRevision", (BuildRevisionMixin, model.__mro__[1]), named | attributes)
 
 
 def row_of(*left_out: str, **added: Any) -> dict[str, Any]:
@@ -120,9 +136,12 @@ class Host:
         self.model = model
         self.engine = sa.create_engine(url)
         self.session: scoped_session[Session] = scoped_session(sessionmaker(self.engine))
-        self.metadata: sa.MetaData = model.metadata
-        self.metadata.drop_all(self.engine)
-        self.metadata.create_all(self.engine)
+        self.history: type[Any] | None = admin.get("history")
+        self.metadata: set[sa.MetaData] = {model.metadata}
+        if self.history is not None:
+            self.metadata.add(self.history.metadata)
+        self.drop_tables()
+        self.create_tables()
         with Session(self.engine) as session:
             session.add_all(model(**row) for row in ([OCTOCAT] if rows is None else rows))
             session.commit()
@@ -136,8 +155,16 @@ class Host:
 
     def close(self) -> None:
         self.session.remove()
-        self.metadata.drop_all(self.engine)
+        self.drop_tables()
         self.engine.dispose()
+
+    def create_tables(self) -> None:
+        for metadata in self.metadata:
+            metadata.create_all(self.engine)
+
+    def drop_tables(self) -> None:
+        for metadata in self.metadata:
+            metadata.drop_all(self.engine)
 
     def get(self, build_id: object = 1, **options: Any) -> Any:
         """Fetch a build as the administrator."""
@@ -152,6 +179,24 @@ class Host:
         else:
             options["json"] = document
         return self.client.put(URL, headers=headers, **options)
+
+    def undo(self, revision: object, build_id: object = 1, **options: Any) -> Any:
+        """Undo a revision as the administrator."""
+        headers = ADMIN | options.pop("headers", {})
+        url = f"{URL}/{build_id}/revisions/{revision}/undo"
+        return self.client.post(url, headers=headers, **options)
+
+    def revisions(self, build_id: object = 1, **options: Any) -> Any:
+        """List the revisions of a build as the administrator."""
+        return self.get(f"{build_id}/revisions", **options)
+
+    def recorded(self) -> list[dict[str, Any]]:
+        """Read all revisions behind the blueprint's back, the oldest first."""
+        assert self.history is not None
+        table = self.history.__table__
+        with self.engine.connect() as connection:
+            rows = connection.execute(sa.select(table).order_by(table.c.id)).all()
+        return [dict(row._mapping) for row in rows]
 
     def row(self, build_id: object = 1) -> dict[str, Any]:
         """Read a row behind the blueprint's back, as the database has it."""

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,8 +33,8 @@ class Answer(NamedTuple):
     body: bytes
 
     @property
-    def json(self) -> dict[str, Any]:
-        return json.loads(self.body)  # type: ignore[no-any-return]
+    def json(self) -> Any:
+        return json.loads(self.body)
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,12 @@ class Server:
 
     def get(self) -> Answer:
         return self._ask("GET", "/api/v1/admin/build/1")
+
+    def revisions(self) -> Answer:
+        return self._ask("GET", "/api/v1/admin/build/1/revisions")
+
+    def undo(self, revision: int) -> Answer:
+        return self._ask("POST", f"/api/v1/admin/build/1/revisions/{revision}/undo")
 
     def put(self, document: dict[str, Any], **headers: str) -> Answer:
         body = json.dumps(document)
@@ -140,6 +147,46 @@ def increment(server: Server, rounds: int) -> Counter[int]:
             answer = server.put(build, **{"If-Match": fetched.headers["ETag"]})
         seen[answer.status] += 1
     return seen
+
+
+def change_and_undo(
+    server: Server, document: dict[str, Any], client: int, changes: int
+) -> Counter[int]:
+    """Change the build, whatever the others do, and undo the newest change after every third.
+
+    :param client: a number that makes the client's changes differ from those of the others.
+    :param changes: how many of them have to be accepted.
+    :returns: how often each status was answered.
+    """
+    seen: Counter[int] = Counter()
+    for number in count():
+        seen[server.put(document | {"title": f"{client}: {number}"}).status] += 1
+        if number % 3 == 2:
+            listed = server.revisions()
+            if listed.status == 200:
+                seen[server.undo(listed.json[0]["id"]).status] += 1
+        if seen[200] >= changes:
+            break
+    return seen
+
+
+def chain_of(database_url: str) -> list[tuple[Any, Any]]:
+    """Read all revisions of the build, and see that each begins where the one before has ended.
+
+    :returns: the documents before and after each change.
+    """
+    import sqlalchemy as sa
+
+    from example_app import BuildRevision
+
+    engine = sa.create_engine(database_url)
+    query = sa.select(BuildRevision.before, BuildRevision.after).order_by(BuildRevision.id)
+    with engine.connect() as connection:
+        chain = [(row.before, row.after) for row in connection.execute(query)]
+    engine.dispose()
+    for (_, ended), (begun, _) in pairwise(chain):
+        assert begun == ended
+    return chain
 
 
 def exchange(

@@ -23,13 +23,13 @@ from flask import Flask, Response, abort, current_app, g, redirect
 from flask_httpauth import MultiAuth
 from flask_jwt_extended import jwt_required
 from flask_wtf import CSRFProtect
-from hosts import ADMIN, OCTOCAT, URL, WORKER, Build, Host, token_auth
+from hosts import ADMIN, OCTOCAT, URL, WORKER, Build, BuildRevision, Host, token_auth
 from sqlalchemy import Table, func, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import HTTPException, TooManyRequests, Unauthorized
 
-from flask_build_admin import BuildAdmin, ConfigurationError, build_updating
+from flask_build_admin import BuildAdmin, BuildRevisionMixin, ConfigurationError, build_updating
 
 MakeHost = Callable[..., Host]
 View = Callable[..., Any]
@@ -37,7 +37,8 @@ View = Callable[..., Any]
 
 @pytest.fixture
 def make(make_host: MakeHost, sqlite_url: str) -> MakeHost:
-    return partial(make_host, sqlite_url)
+    """Make hosts with every route that there is."""
+    return partial(make_host, sqlite_url, history=BuildRevision)
 
 
 class Refused(Exception):
@@ -173,6 +174,10 @@ def test_403_of_the_actor_or_a_receiver_leaves_as_401(make: MakeHost, actor: Any
     assert host.row() == OCTOCAT
 
 
+LIST = f"{URL}/1/revisions"
+UNDO = f"{LIST}/1/undo"
+JSON = {"content_type": "application/json"}
+
 ANSWERS: dict[str, tuple[int, Callable[[Host], Any]]] = {
     "no credentials": (401, lambda host: host.client.put(URL, json=CHANGED)),
     "no administrator": (401, lambda host: host.put(CHANGED, headers=WORKER)),
@@ -183,6 +188,18 @@ ANSWERS: dict[str, tuple[int, Callable[[Host], Any]]] = {
     "malformed": (400, lambda host: host.put(data="{")),
     "invalid": (400, lambda host: host.put({})),
     "stale": (412, lambda host: host.put(CHANGED, headers={"If-Match": '"stale"'})),
+    "no such parameter": (400, lambda host: host.put(CHANGED, query_string="dryrun=true")),
+    "no administrator's list": (401, lambda host: host.revisions(headers=WORKER)),
+    "a list of no such build": (404, lambda host: host.revisions(2)),
+    "a list by no such method": (405, lambda host: host.client.put(LIST, headers=ADMIN)),
+    "a list of no such length": (400, lambda host: host.revisions(query_string="limit=0")),
+    "no administrator's undo": (401, lambda host: host.undo(1, headers=WORKER)),
+    "an undo of no such build": (404, lambda host: host.undo(1, 2)),
+    "no such revision": (404, lambda host: host.undo(9)),
+    "an undo by no such method": (405, lambda host: host.client.put(UNDO, headers=ADMIN)),
+    "an undo without JSON": (415, lambda host: host.undo(1, data="{}")),
+    "an undo that is too long": (413, lambda host: host.undo(1, data=b" " * 262_145, **JSON)),
+    "an undo with members": (400, lambda host: host.undo(1, json=CHANGED)),
 }
 HANDLERS: list[Any] = [401, 403, 404, 405, 413, 500, HTTPException, Exception]
 
@@ -301,6 +318,10 @@ class LedgerBuild(Ledger):
     __table__ = cast(Table, Build.__table__).to_metadata(Ledger.metadata)
 
 
+class LedgerRevision(BuildRevisionMixin, Ledger):
+    __tablename__ = "build_revisions"
+
+
 class Visit(Ledger):
     __tablename__ = "visits"
 
@@ -341,7 +362,7 @@ def visited(make: MakeHost, leave: Callable[[Session], Any]) -> Host:
     def auth(view: View) -> View:
         return lambda: leave(host.session()) or own(forbid)(view)()
 
-    host = make(model=LedgerBuild, auth=auth)
+    host = make(model=LedgerBuild, auth=auth, history=LedgerRevision)
     return host
 
 

@@ -33,7 +33,7 @@ from flask_jwt_extended import (
     jwt_required,
 )
 from flask_login import LoginManager, UserMixin, current_user, login_required
-from hosts import URL, Host, token_auth
+from hosts import URL, BuildRevision, Host, token_auth
 
 # No padding in base64: b64decode() does not look at what follows it.
 SECRETS = {"octokitty": "open-sesame", "worker": "of-a-worker!"}
@@ -174,7 +174,7 @@ each_case = pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
 
 @pytest.fixture
 def host(make_host: Callable[..., Host], sqlite_url: str, case: Case) -> Host:
-    return make_host(sqlite_url, auth=case.auth, configure=case.configure)
+    return make_host(sqlite_url, auth=case.auth, configure=case.configure, history=BuildRevision)
 
 
 @pytest.mark.parametrize(

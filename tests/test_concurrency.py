@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from hosts import OCTOCAT
-from servers import PATIENCE, Server, exchange, increment, serve
+from servers import PATIENCE, Server, chain_of, change_and_undo, exchange, increment, serve
 
 CLIENTS = 8
 ROUNDS = 100
@@ -70,3 +70,23 @@ def test_puts_without_a_condition_do_not_interleave(
             accepted += put.status == 200
     assert served.get().json in DOCUMENTS
     assert accepted > 100
+
+
+#: Changes that are to be made by all clients together.
+CHANGES = 500
+
+
+def test_every_change_begins_where_the_one_before_has_ended(
+    served: Server, clients: ProcessPoolExecutor, database_url: str
+) -> None:
+    recorded = len(chain_of(database_url))
+    tasks = [
+        clients.submit(change_and_undo, served, OCTOCAT, client, CHANGES // CLIENTS + 1)
+        for client in range(CLIENTS)
+    ]
+    seen = sum((task.result() for task in tasks), Counter[int]())
+    assert set(seen) <= {200, 409, 503}
+    assert seen[200] >= CHANGES
+    chain = chain_of(database_url)
+    assert len(chain) == recorded + seen[200]
+    assert served.get().json == chain[-1][1]

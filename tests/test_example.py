@@ -76,11 +76,22 @@ def curl_of_readme(token: str, port: int) -> str:
 
 
 @pytest.mark.parametrize("command", [SCRIPT, FLASK], ids=["python", "flask"])
-def test_the_printed_curl_works_when_pasted(folder: Path, command: list[str]) -> None:
+def test_the_printed_commands_work_when_pasted_again_and_again(
+    folder: Path, command: list[str]
+) -> None:
+    changes = {"status": {"before": "created", "after": "error"}}
+    told = {"build_id": 1, "actor": "admin", "changes": changes}
     with served(folder, command) as (printed, port):
-        [curl] = re.findall(r"^curl (?:.*\\\n)*.*$", printed, re.MULTILINE)
-        assert f"127.0.0.1:{port}/" in curl
-        assert json.loads(paste(curl, folder)) == OCTOCAT | {"status": "error"}
+        commands = re.findall(r"^(?:url=|build=|put|curl|last=).*$", printed, re.MULTILINE)
+        assert f"127.0.0.1:{port}/" in commands[0]
+        for turn in range(2):
+            answers = paste("\n".join(commands), folder).splitlines()
+            preview, changed, listed, undone = map(json.loads, answers)
+            assert preview == told | {"reason": None}
+            assert changed == OCTOCAT | {"status": "error"}
+            assert len(listed) == 1 + 2 * turn
+            assert listed[0].items() >= (told | {"reason": "worker lost"}).items()
+            assert undone == OCTOCAT
 
 
 def test_the_curl_of_the_contract_puts_its_sample(folder: Path, database_url: str) -> None:

@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import partial, wraps
+from itertools import count
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from conftest import DATABASES
 from flask import request
-from hosts import ADMIN, OCTOCAT, URL, Build, Host
-from servers import PATIENCE, Server, serve
+from hosts import ADMIN, OCTOCAT, URL, Build, BuildRevision, Host
+from servers import PATIENCE, Server, chain_of, serve
 from sqlalchemy.pool import QueuePool
 
 from flask_build_admin import build_updating
@@ -61,7 +61,7 @@ class Worker(Host):
     """
 
     def __init__(self, url: str, **pool: Any) -> None:
-        super().__init__(url, auth=self.auth)
+        super().__init__(url, auth=self.auth, history=BuildRevision)
         self.pool = sa.create_engine(
             url, poolclass=QueuePool, pool_size=1, max_overflow=0, pool_timeout=0.1, **pool
         )
@@ -180,8 +180,14 @@ def assert_served(worker: Worker) -> None:
 @on_servers
 @pytest.mark.parametrize(
     "send",
-    [lambda worker: worker.get(), lambda worker: worker.put(CHANGED)],
-    ids=["get", "put"],
+    [
+        lambda worker: worker.get(),
+        lambda worker: worker.put(CHANGED),
+        lambda worker: worker.put(CHANGED, query_string="dry_run=true"),
+        lambda worker: worker.revisions(),
+        lambda worker: worker.undo(1),
+    ],
+    ids=["get", "put", "preview", "list", "undo"],
 )
 def test_the_connection_is_lost_between_two_requests(
     worker: Worker, send: Callable[[Worker], Any]
@@ -211,6 +217,8 @@ def test_a_pool_that_looks_first_hides_the_loss(make_worker: Callable[..., Worke
         ("before_cursor_execute", "UPDATE builds"),
         ("after_cursor_execute", "UPDATE builds"),
         ("after_cursor_execute", "'receiver'"),
+        ("before_cursor_execute", "INSERT INTO build_revisions"),
+        ("after_cursor_execute", "INSERT INTO build_revisions"),
         ("commit", "COMMIT"),
     ],
 )
@@ -218,6 +226,28 @@ def test_the_connection_is_lost_in_a_put(worker: Worker, moment: str, statement:
     with worker.at(moment, statement, worker.kill):
         assert_unavailable(worker.put(CHANGED))
     assert worker.row() == OCTOCAT
+    assert worker.recorded() == []
+    assert_served(worker)
+
+
+@on_servers
+@pytest.mark.parametrize(
+    "statement", ["FOR UPDATE", "FROM build_revisions", "UPDATE builds", "INSERT INTO"]
+)
+def test_the_connection_is_lost_in_an_undo(worker: Worker, statement: str) -> None:
+    assert_served(worker)
+    [revision] = worker.recorded()
+    with worker.at("before_cursor_execute", statement, worker.kill):
+        assert_unavailable(worker.undo(revision["id"]))
+    assert worker.row() == CHANGED
+    assert worker.recorded() == [revision]
+    assert worker.undo(revision["id"]).json == OCTOCAT
+
+
+@on_servers
+def test_the_connection_is_lost_in_a_list(worker: Worker) -> None:
+    with worker.at("before_cursor_execute", "FROM build_revisions", worker.kill):
+        assert_unavailable(worker.revisions())
     assert_served(worker)
 
 
@@ -289,7 +319,7 @@ def test_the_session_is_usable_after_a_loss(worker: Worker) -> None:
     with pytest.raises(PreconditionFailed):
         store.overwrite(CHANGED, precondition=refuse)
     assert not worker.session().in_transaction()
-    assert store.overwrite(CHANGED).document == CHANGED
+    assert store.overwrite(CHANGED).build.document == CHANGED
     assert worker.row() == CHANGED
 
 
@@ -307,7 +337,10 @@ def test_another_connection_holds_the_lock(
     with worker.engine.connect() as other:
         other.exec_driver_sql("UPDATE builds SET status = 'theirs'")
         assert_unavailable(worker.put(CHANGED))
+        assert_unavailable(worker.put(CHANGED, query_string="dry_run=true"))
+        assert_unavailable(worker.undo(1))
         assert worker.get().json == OCTOCAT
+        assert worker.revisions().json == []
         other.commit()
     assert worker.row() == OCTOCAT | {"status": "theirs"}
     assert_served(worker)
@@ -419,27 +452,32 @@ def test_a_schema_that_is_not_there_is_no_matter_of_trying_again(
     worker: Worker, damage: str
 ) -> None:
     worker.execute(damage)
-    for answer in (worker.get(), worker.put(CHANGED)):
+    asked = (worker.get(), worker.put(CHANGED), worker.revisions(), worker.undo(1))
+    for answer in asked:
         assert answer.status_code == 500
         assert answer.mimetype == "application/json"
         assert answer.json == {"error": DatabaseFailure.sentence}
         assert "Retry-After" not in answer.headers
-    worker.metadata.drop_all(worker.engine)
-    worker.metadata.create_all(worker.engine)
+    worker.drop_tables()
+    worker.create_tables()
     with worker.engine.begin() as connection:
         connection.execute(sa.insert(Build), OCTOCAT)
     assert_served(worker)
 
 
-def test_workers_are_killed_in_the_middle_of_puts(database_url: str, tmp_path: Path) -> None:
+def test_workers_are_killed_in_the_middle_of_changes(database_url: str, tmp_path: Path) -> None:
     texts = [member for member, value in OCTOCAT.items() if isinstance(value, str)]
-    documents = [OCTOCAT | dict.fromkeys(texts, letter * 20) for letter in "abcdef"]
-    stop = Event()
+    builds = [OCTOCAT | dict.fromkeys(texts, letter * 20) for letter in "abcdef"]
+    numbers = count(1)
     answered: list[int] = []
     broken: list[Exception] = []
 
-    def put_for_ever(server: Server, document: dict[str, Any]) -> None:
-        while not stop.is_set():
+    def accepted() -> int:
+        return answered.count(200)
+
+    def put_some(server: Server, build: dict[str, Any]) -> None:
+        while accepted() < 1000:
+            document = build | {"parent": next(numbers)}
             try:
                 answer = server.put(document)
             except (http.client.HTTPException, ConnectionError) as error:
@@ -448,27 +486,26 @@ def test_workers_are_killed_in_the_middle_of_puts(database_url: str, tmp_path: P
                 assert answer.status == 503 or answer.json == document
                 answered.append(answer.status)
 
-    def have_answered(number: int) -> bool:
-        return len(answered) >= number
-
-    with serve(database_url, tmp_path) as server, ThreadPoolExecutor(len(documents)) as clients:
-        tasks = [clients.submit(put_for_ever, server, document) for document in documents]
-        killed = 0
-        try:
-            while len(broken) < 6:
-                wait_until(partial(have_answered, len(answered) + 20))
-                os.kill(server.booted()[killed], signal.SIGKILL)
-                killed += 1
-                fetched = server.get()
-                assert fetched.status == 503 or fetched.json in documents
-        finally:
-            stop.set()
+    with serve(database_url, tmp_path) as server, ThreadPoolExecutor(len(builds)) as clients:
+        tasks = [clients.submit(put_some, server, build) for build in builds]
+        for killed in range(10):
+            wait_until(partial(lambda number: accepted() >= number, 90 * (killed + 1)))
+            os.kill(server.booted()[killed], signal.SIGKILL)
         for task in tasks:
             task.result()
         assert set(answered) <= {200, 503}
-        assert server.get().json in documents
+        assert broken
+        stored = server.get().json
+        chain = chain_of(database_url)
         assert server.put(OCTOCAT).json == OCTOCAT
-        wait_until(lambda: len(server.booted()) == server.workers + killed)
+        wait_until(lambda: len(server.booted()) == server.workers + 10)
+    # Every change has its revision and every revision its change: nothing is mixed, nothing lost.
+    assert chain[0][0] == OCTOCAT
+    assert chain[-1][1] == stored
+    for _, after in chain:
+        assert after in [build | {"parent": after["parent"]} for build in builds]
+    # What a worker had committed when it was killed is stored, but nobody was told.
+    assert accepted() <= len(chain) <= accepted() + len(broken)
 
 
 def test_sqlite_loses_its_worker_in_the_commit(sqlite_url: str, tmp_path: Path) -> None:

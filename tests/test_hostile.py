@@ -742,7 +742,7 @@ def test_an_id_that_no_column_holds_is_too_large(host: Host, database: str, buil
 PATHS: dict[str, tuple[str, int]] = {
     "known": ("1", 200),
     "known_with_a_slash": ("1/", 200),
-    "known_with_a_query": ("1?id=2", 200),
+    "known_with_a_query": ("1?id=2", 400),
     "unknown": ("2", 404),
     "unknown_with_a_slash": ("2/", 404),
     "zero": ("0", 404),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hosts import OCTOCAT, Build, Host, model_of
+from hosts import OCTOCAT, Build, Host, history_of, model_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -92,8 +93,9 @@ def host(database_url: str) -> Iterator[Host]:
 
 @pytest.fixture(scope="module")
 def sparse(database_url: str) -> Iterator[Host]:
-    """A host whose columns are all nullable."""
-    host = Host(database_url, model=model_of(__tablename__="sparse"))
+    """A host whose columns are all nullable, and that keeps history."""
+    model = model_of(__tablename__="sparse")
+    host = Host(database_url, model=model, history=history_of(model), actor=lambda: "mona")
     yield host
     host.close()
 
@@ -111,15 +113,22 @@ def test_what_is_accepted_is_stored_exactly(host: Host, database: str, data: st.
     assert fetched.headers["ETag"] == answer.headers["ETag"]
 
 
+def store_any(sparse: Host, database: str, data: st.DataObject) -> dict[str, Any]:
+    """Store any row, with some of its zeros as NULLs, and no history."""
+    nulls = data.draw(st.sets(st.sampled_from([name for name in OCTOCAT if not LEAST[name]])))
+    row = data.draw(builds(database)) | dict.fromkeys(nulls)
+    with sparse.engine.begin() as connection:
+        connection.execute(sa.update(sparse.model).values(row))
+        connection.execute(sa.delete(sparse.history))  # type: ignore[arg-type]
+    return row
+
+
 @examples
 @given(data=st.data())
 def test_what_is_fetched_goes_back_and_writes_nothing(
     sparse: Host, database: str, data: st.DataObject
 ) -> None:
-    nulls = data.draw(st.sets(st.sampled_from([name for name in OCTOCAT if not LEAST[name]])))
-    row = data.draw(builds(database)) | dict.fromkeys(nulls)
-    with sparse.engine.begin() as connection:
-        connection.execute(sa.update(sparse.model).values(row))
+    row = store_any(sparse, database, data)
     fetched = sparse.get()
     assert fetched.status_code == 200
     with sparse.statements() as sent:
@@ -131,6 +140,51 @@ def test_what_is_fetched_goes_back_and_writes_nothing(
     writes = [sql for sql in sent if not sql.startswith(("BEGIN", "SELECT", "COMMIT"))]
     lock = ["UPDATE sparse SET id=sparse.id WHERE 0 = 1"]
     assert writes == (lock if database == "sqlite" else [])
+
+
+@settings(examples, max_examples=50)
+@given(data=st.data())
+def test_a_change_is_undone_and_the_undo_undone(
+    sparse: Host, database: str, data: st.DataObject
+) -> None:
+    row = store_any(sparse, database, data)
+    fetched = sparse.get().json
+    members = data.draw(st.sets(st.sampled_from(list(OCTOCAT))))
+    drawn = data.draw(builds(database))
+    build = fetched | {member: drawn[member] for member in members}
+    reason = data.draw(st.none() | st.text(STORABLE, max_size=9).filter(str.strip))
+    query = {} if reason is None else {"reason": reason}
+
+    def previewed(change: Callable[..., Any]) -> Any:
+        """Preview a change, make it, and answer it, if there was any."""
+        before = sparse.row(), sparse.recorded()
+        preview = change(query_string=query | {"dry_run": "true"})
+        assert preview.status_code == 200
+        assert (sparse.row(), sparse.recorded()) == before
+        made = change(query_string=query)
+        assert made.status_code == 200
+        assert made.json == sparse.get().json
+        if not preview.json["changes"]:
+            assert (sparse.row(), sparse.recorded()) == before
+            return None
+        revision = sparse.revisions().json[0]
+        assert revision == preview.json | {"id": revision["id"], "at": revision["at"]}
+        kept = sparse.recorded()
+        assert kept[:-1] == before[1]
+        assert (kept[-1]["before"], kept[-1]["after"]) == (before[0], sparse.row())
+        return revision
+
+    change = previewed(partial(sparse.put, build))
+    assert sparse.get().json == build
+    if change is None:
+        assert build == fetched
+        return
+    stored = sparse.row()
+    undo = previewed(partial(sparse.undo, change["id"]))
+    assert sparse.row() == row
+    assert sparse.get().json == fetched
+    assert previewed(partial(sparse.undo, undo["id"])) is not None
+    assert sparse.row() == stored
 
 
 @examples

@@ -20,6 +20,7 @@ from flask_login import LoginManager, UserMixin
 from flask_sqlalchemy import SQLAlchemy
 from hosts import OCTOCAT, URL, model_of
 from marshmallow import Schema
+from sqlalchemy.orm import DeclarativeBase
 from test_schema import Status
 
 from example_app import Base, Build, User, token_auth
@@ -81,7 +82,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTy
     tokens = {"of-mona": "mona", "of-worker": "worker"}
     login = LoginManager(app)
     login.login_view = "login"
-    login.request_loader(lambda _: Person(name) if (name := request.args.get("as")) else None)
+    login.request_loader(lambda _: Person(name) if (name := request.headers.get("As")) else None)
     app.add_url_rule("/login", "login", lambda: "please log in")
     JWTManager(app)
     own_token_auth = type(token_auth)()
@@ -90,6 +91,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTy
     server.__dict__.update(
         ADMIN_KEY=b"secret",
         Audit=Audit,
+        Base=type("Base", (DeclarativeBase,), {}),
         Build=Build,
         OtherBuild=OtherBuild,
         Status=Status,
@@ -155,7 +157,7 @@ def test_multi_auth(server: ModuleType) -> None:
 
 def test_flask_login(server: ModuleType) -> None:
     run(block("flask_login"), server)
-    sent: list[dict[str, Any]] = [{"query_string": {"as": name}} for name in ("mona", "worker")]
+    sent: list[dict[str, Any]] = [{"headers": {"As": name}} for name in ("mona", "worker")]
     assert statuses(server, *sent, {}) == [200, 401, 401]
 
 
@@ -194,6 +196,24 @@ def test_another_model(server: ModuleType) -> None:
     assert refused.json["fields"] == {"author": ["cannot be changed"]}
 
 
+def test_the_history(server: ModuleType) -> None:
+    run(block("BuildRevisionMixin"), server)
+    client = server.app.test_client()
+    changed = OCTOCAT | {"status": "error"}
+    sent = {"json": changed, **bearer("of-mona")}
+    preview = client.put(f"{URL}?dry_run=true", **sent).json
+    shown = json.loads(re.findall(r"^```json\n(.*)\n```", README, re.MULTILINE)[0])
+    shown["changes"]["status"]["before"] = "created"
+    assert preview | {"actor": "mona"} == shown
+    assert client.put(f"{URL}?reason=lost", **sent).json == changed
+    listed = client.get(f"{URL}/1/revisions", **bearer("of-mona")).json
+    assert [one["reason"] for one in listed] == ["lost"]
+    undo = f"{URL}/1/revisions/{listed[0]['id']}/undo"
+    assert client.post(undo, **bearer("of-mona")).json == OCTOCAT
+    assert client.post(undo).status_code == 401
+    assert client.put(f"{URL}?dryrun=true", **sent).status_code == 400
+
+
 def test_a_field_of_six_lines() -> None:
     namespace: dict[str, Any] = {}
     exec(compile(block("StatusNumber"), "README.md", "exec"), namespace)
@@ -216,7 +236,7 @@ def test_the_signals(server: ModuleType, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_every_block_is_tested() -> None:
-    assert len(BLOCKS) == 8
+    assert len(BLOCKS) == 9
 
 
 def test_the_sample_is_the_contracts() -> None:

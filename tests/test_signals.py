@@ -33,7 +33,7 @@ def test_receivers_hear_of_the_build_before_and_after(
 
     def receive(sender: Any, **told: Any) -> None:
         calls.append((sender, told["build"].status, told["before"], told["after"], told["actor"]))
-        assert list(told) == ["build", "before", "after", "actor"]
+        assert list(told) == ["build", "before", "after", "actor", "reason"]
 
     with heard(signal, receive):
         assert host.put(CHANGED).status_code == 200

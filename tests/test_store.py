@@ -36,7 +36,7 @@ def test_the_store_stands_without_flask(host: Host, octocat: dict[str, Any]) -> 
     store = BuildStore(Build, host.session)
     assert store.find("1").document == octocat
     octocat["status"] = "error"
-    assert store.overwrite(octocat).document == octocat
+    assert store.overwrite(octocat).build.document == octocat
     assert host.row() == octocat
     with pytest.raises(BuildNotFound):
         store.find("2")
@@ -242,7 +242,7 @@ def test_a_session_may_be_bound_to_a_connection(host: Host) -> None:
     with host.engine.connect() as connection, Session(connection) as session:
         outer = connection.begin()
         store = BuildStore(Build, lambda: session)
-        assert store.overwrite(OCTOCAT | {"title": "x"}).document["title"] == "x"
+        assert store.overwrite(OCTOCAT | {"title": "x"}).build.document["title"] == "x"
         outer.rollback()
     assert host.row()["title"] == OCTOCAT["title"]
 

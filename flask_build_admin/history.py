@@ -1,0 +1,148 @@
+"""The history: every change of a build is kept as a revision, in the transaction of the change."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Column, insert, select
+from sqlalchemy.engine import Connection
+
+from .body import Document
+from .change import changes
+from .codec import BuildCodec
+from .errors import ConfigurationError, RevisionNotFound
+from .fields import epoch
+from .model import column_of, mapper_of
+from .record import shown
+from .revision import Revision
+
+_ATTRIBUTES = ("id", "build_id", "at", "actor", "reason", "before", "after")
+
+_DECIMAL = re.compile("[1-9][0-9]{0,18}")
+
+#: The largest id that a revision can have.
+LAST = 2**63 - 1
+
+
+class BuildHistory:
+    """The revisions of all builds, in the host's table of them.
+
+    Its methods take the connection on which the builds are changed: so a change and its revision
+    are in one database, and in one transaction.
+
+    :param model: the host's mapped class, made with ``BuildRevisionMixin``.
+    :param id_column: of the builds, where their id is a column.
+    :raises ConfigurationError: it is no such class, or cannot hold the ids of the builds.
+    """
+
+    def __init__(self, model: type[Any], id_column: Column[Any] | None) -> None:
+        hint = "a model of yours that is made with BuildRevisionMixin, history=BuildRevision"
+        mapper_of(model, "history", hint)
+        self._columns: dict[str, Column[Any]] = {}
+        for name in _ATTRIBUTES:
+            column = column_of(model, name)
+            if column is None:
+                raise ConfigurationError(
+                    f"{model.__name__} has no column {name!r}: make it with BuildRevisionMixin."
+                )
+            self._columns[name] = column
+        self._build_id = self._columns["build_id"]
+        self._id = self._columns["id"]
+        _check_ids(model.__name__, self._build_id, id_column)
+        self._insert = insert(self._id.table)
+        self._select = select(*(column.label(name) for name, column in self._columns.items()))
+
+    def add(
+        self,
+        connection: Connection,
+        build_id: Any,
+        change: Revision,
+        before: Document,
+        after: Document,
+    ) -> None:
+        """Write a revision, for the caller to commit.
+
+        :param build_id: as the model of the builds has it.
+        :param change: says who changes the build, and why.
+        :param before: the recorded document of the build before the change.
+        :param after: … and after it.
+        """
+        actor = change.actor
+        if actor is not None:
+            # An administrator whose name no database holds may repair a build all the same.
+            actor = actor.replace("\0", r"\x00").encode(errors="backslashreplace").decode()
+        values = {
+            "build_id": build_id,
+            "at": datetime.now(UTC).replace(microsecond=0),
+            "actor": actor,
+            "reason": change.reason,
+            "before": before,
+            "after": after,
+        }
+        row = {self._columns[name].key: value for name, value in values.items()}
+        connection.execute(self._insert, row)
+
+    def find(
+        self, connection: Connection, build_id: Any, revision_id: str
+    ) -> tuple[Document, Document]:
+        """Answer the recorded documents before and after the change of one revision.
+
+        :param build_id: as the model of the builds has it.
+        :param revision_id: as text, as a path or a command line has it.
+        :raises RevisionNotFound: the build has no such revision.
+        """
+        if not _DECIMAL.fullmatch(revision_id) or int(revision_id) > LAST:
+            raise RevisionNotFound
+        query = self._select.where(self._build_id == build_id, self._id == int(revision_id))
+        found = connection.execute(query).one_or_none()
+        if found is None:
+            raise RevisionNotFound
+        return found.before, found.after
+
+    def newest(
+        self,
+        connection: Connection,
+        codec: BuildCodec,
+        build_id: Any,
+        limit: int,
+        before: int | None,
+    ) -> list[Revision]:
+        """Answer the revisions of a build, the newest first.
+
+        :param build_id: as the model of the builds has it.
+        :param limit: how many at the most.
+        :param before: the id that theirs must be less than.
+        """
+        query = self._select.where(self._build_id == build_id).order_by(self._id.desc())
+        if before is not None:
+            query = query.where(self._id < before)
+        return [
+            Revision(
+                build_id=codec.show_id(row.build_id),
+                actor=row.actor,
+                reason=row.reason,
+                changes=changes(shown(codec, row.before), shown(codec, row.after)),
+                id=row.id,
+                at=epoch(row.at),
+            )
+            for row in connection.execute(query.limit(limit))
+        ]
+
+
+def _check_ids(name: str, own: Column[Any], builds: Column[Any] | None) -> None:
+    holds, needed = _held(own), _held(builds)
+    if holds is not needed and object not in (holds, needed):
+        raise ConfigurationError(
+            f"{name}.build_id holds {holds.__name__}, but the id of a build is {needed.__name__}:"
+            " declare it anew, of the type of that id, with index=True."
+        )
+
+
+def _held(column: Column[Any] | None) -> type[Any]:
+    """Answer the type of what a column holds; object, where nothing says."""
+    try:
+        return object if column is None else column.type.python_type
+    except NotImplementedError:
+        return object

@@ -1,0 +1,68 @@
+"""A revision: what one change of a build has changed, and the table of the host's that keeps it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import JSON, BigInteger, DateTime, Integer, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from .body import Document
+
+
+class BuildRevisionMixin:
+    """The columns of a table of revisions, for a model of the host's own.
+
+    ``class BuildRevision(BuildRevisionMixin, Base): __tablename__ = "build_revisions"``
+
+    The table belongs in the database of the builds. A host may add columns of its own that need no
+    value, and declare any of these anew: ``build_id`` where the ids of its builds are no integers,
+    ``reason`` with another length. Revisions are inserted as rows, so defaults of the columns hold
+    and events of the mapper are not heard. None is ever changed or deleted.
+    """
+
+    #: Ascending in the order in which the changes of one build were made.
+    id: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, sort_order=-1
+    )
+    #: The id of the build, as its model has it. No foreign key: a revision outlives its build.
+    build_id: Mapped[Any] = mapped_column(BigInteger, index=True, nullable=False)
+    #: When the change was made: UTC, in whole seconds.
+    at: Mapped[datetime] = mapped_column(DateTime(timezone=True), nullable=False)
+    #: What ``str()`` makes of the answer of ``BuildAdmin(actor=…)``; NULL where there is none.
+    actor: Mapped[str | None] = mapped_column(Text)
+    #: ``?reason=`` of the change. A longer one than the column holds is refused.
+    reason: Mapped[str | None] = mapped_column(String(1000))
+    #: The whole build before the change. A member whose attribute was None is null.
+    before: Mapped[dict[str, Any]] = mapped_column(JSON, nullable=False)
+    #: The whole build after it.
+    after: Mapped[dict[str, Any]] = mapped_column(JSON, nullable=False)
+
+
+class Revision(NamedTuple):
+    """One change of one build, as it is shown."""
+
+    build_id: Any
+    actor: str | None
+    reason: str | None
+    #: The members that differ, each with its value ``before`` and ``after``.
+    changes: Document
+    #: None: a change that is not recorded.
+    id: int | None = None
+    #: When it was made: UNIX epoch, seconds.
+    at: int | None = None
+
+    @property
+    def document(self) -> Document:
+        """The revision as JSON has it; without ``id`` and ``at`` where it has none."""
+        told = {
+            "id": self.id,
+            "build_id": self.build_id,
+            "at": self.at,
+            "actor": self.actor,
+            "reason": self.reason,
+            "changes": self.changes,
+        }
+        unknown = {"id", "at"} if self.id is None else set()
+        return {name: value for name, value in told.items() if name not in unknown}

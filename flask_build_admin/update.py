@@ -1,0 +1,178 @@
+"""One update of one build: locked, compared, overwritten, recorded, and committed or taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from traceback import extract_tb
+from typing import Any, NamedTuple, TypedDict
+
+from sqlalchemy.engine import Connection
+from sqlalchemy.orm import Session
+
+from .body import Document, Representation
+from .change import assign, changes, reread, same, settle
+from .codec import BuildCodec, Incoming
+from .deferred import constraints_checked
+from .errors import BuildNotFound
+from .faults import cause
+from .history import BuildHistory
+from .query import Bind, BuildQuery
+from .record import record
+from .revision import Revision
+from .signals import build_updated, build_updating, receivers, tell
+from .transaction import begin, log, rollback
+
+#: Sees the build as it is, under the lock, and raises if it is not the one expected.
+Precondition = Callable[[Document], None]
+
+
+class Terms(TypedDict, total=False):
+    """On which terms a build is changed; all of them may be left out."""
+
+    #: Called with the build as it is, under the lock; it raises to refuse.
+    precondition: Precondition | None
+    #: The sender of the signals.
+    sender: Any
+    #: Who is acting, for the signals, the log and the history.
+    actor: Any
+    #: Why, for the same.
+    reason: str | None
+    #: Whether everything is done but the commit: a preview.
+    dry_run: bool
+
+
+class Change(NamedTuple):
+    """What has become of a build; of a preview, what would have."""
+
+    #: The build as stored.
+    build: Representation
+    #: What was changed, by whom and why.
+    revision: Revision
+
+
+class Update:
+    """The way of one build from what it is to what it is to be, within one transaction.
+
+    :param session: the host's current session.
+    :param bind: where it finds the builds.
+    :param query: finds the build.
+    :param codec: of the database.
+    :param history: where the change is recorded; None: nowhere.
+    :param terms: of the change.
+    """
+
+    #: The build itself, once it is locked.
+    build: Any
+    #: … as it was then, in JSON.
+    before: Document
+
+    def __init__(
+        self,
+        session: Session,
+        bind: Bind,
+        query: BuildQuery,
+        codec: BuildCodec,
+        history: BuildHistory | None,
+        terms: Terms,
+    ) -> None:
+        self.codec = codec
+        self._session = session
+        self._bind = bind
+        self._query = query
+        self._history = history
+        self._precondition = terms.get("precondition")
+        self._sender = terms.get("sender")
+        self._told = {"actor": terms.get("actor"), "reason": terms.get("reason")}
+        self._dry_run = terms.get("dry_run", False)
+
+    @property
+    def connection(self) -> Connection:
+        """The one on which the build is changed."""
+        return self._session.connection({"bind": self._bind})
+
+    def lock(self, build_id: Any, member: Any) -> None:
+        """Find the build, and let nobody else change it.
+
+        :param build_id: as the model has it.
+        :param member: … and as the member ``id`` does.
+        :raises BuildNotFound: there is none.
+        """
+        begin(self._session)
+        self.build = self._query.lock(self._session, self._bind, build_id)
+        self._id = build_id
+        self.before = self.codec.show(self.build)
+        require_same_id(self.before, member)
+        if self._history is not None:
+            self._recorded = record(self.codec, self.build, self.before)
+
+    def require(self) -> None:
+        """Evaluate the precondition; it raises if the build is not the one expected."""
+        if self._precondition is not None:
+            self._precondition(self.before)
+
+    def apply(self, members: list[str], incoming: Incoming) -> Change:
+        """Overwrite some members of the build, and commit, unless it is a preview.
+
+        :param members: those that are to be another.
+        :param incoming: what the build is to be.
+        """
+        if self._dry_run:
+            with constraints_checked(self.connection, self._query.metadata):
+                change = self._write(members, incoming)
+            rollback(self._session)
+            return change
+        change = self._write(members, incoming)
+        # All that may fail, and all that may ask the database, comes before the commit.
+        self._session.commit()
+        if change.revision.changes:
+            self._announce(change)
+        return change
+
+    def _write(self, members: list[str], incoming: Incoming) -> Change:
+        assigned = assign(self.codec, self.build, members, incoming)
+        after = settle(self._session, self.codec, self.build, assigned)
+        differences = changes(self.before, after)
+        if differences:
+            for receiver in receivers(build_updating, self._sender):
+                tell(receiver, self._sender, self.build, self.before, after, **self._told)
+                after = reread(self._session, self.codec, self.build)
+                differences = changes(self.before, after)
+        actor, reason = self._told["actor"], self._told["reason"]
+        by = None if actor is None else str(actor)
+        revision = Revision(after["id"], by, reason, differences)
+        if self._history is not None and differences:
+            recorded = record(self.codec, self.build, after)
+            self._history.add(self.connection, self._id, revision, self._recorded, recorded)
+        return Change(Representation.of(after), revision)
+
+    def _announce(self, change: Change) -> None:
+        build_id, actor, reason, differences, *_ = change.revision
+        by = "" if actor is None else f" by {actor!r}"
+        why = "" if reason is None else f" because of {reason!r}"
+        log.info("build %r updated%s%s: %s", build_id, by, why, ", ".join(differences))
+        after = change.build.document
+        for receiver in receivers(build_updated, self._sender):
+            with _ignored(self._session):
+                tell(receiver, self._sender, self.build, self.before, after, **self._told)
+
+
+def require_same_id(document: Document, member: Any) -> None:
+    """See that the database has found the very build: it may find "abc" for "ABC".
+
+    :raises BuildNotFound: it has not.
+    """
+    if not same(document["id"], member):
+        raise BuildNotFound
+
+
+@contextmanager
+def _ignored(session: Session) -> Iterator[None]:
+    """Log what a receiver raises after the commit: no failure may deny the change any more."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 (whatever it is)
+        rollback(session)
+        at = extract_tb(error.__traceback__)[-1]
+        message = "a receiver of build_updated failed in %s, line %s: %s"
+        log.error(message, at.name, at.lineno, cause(error))

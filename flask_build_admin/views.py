@@ -1,0 +1,158 @@
+"""The views: from a request to what the store has to do, and from that to an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+from urllib.parse import quote
+
+from flask import Request, Response, current_app, request
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
+
+from .answers import representation, told
+from .body import Document, Representation, decode, encode
+from .errors import InvalidBuild, PreconditionFailed, PreconditionRequired
+from .history import LAST
+from .parameters import Reader, boolean, read_parameters, whole
+from .store import BuildStore
+from .update import Change, Terms
+
+#: If-Match and If-None-Match, as WSGI has them.
+_CONDITIONS = frozenset({"HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH"})
+
+#: What a path may hold as it is, letters and digits apart (RFC 3986, section 3.3).
+_PATH = "/:@!$&'()*+,;="
+
+#: Revisions that are listed where no limit is given, and at the most.
+PAGE, LARGEST_PAGE = 50, 200
+
+#: The parameters of a change, and those of a list of revisions.
+_CHANGE: dict[str, Reader] = {"reason": str, "dry_run": boolean}
+_LIST: dict[str, Reader] = {"limit": whole(LARGEST_PAGE), "before": whole(LAST)}
+
+
+class BuildViews:
+    """Answer the requests that the gate has let in.
+
+    :param store: of the builds.
+    :param actor: answers who is acting.
+    :param require_if_match: whether a change without ``If-Match`` is refused.
+    :param limit: of a body, in bytes.
+    :param foreign: names of query parameters that are the host's own.
+    """
+
+    def __init__(
+        self,
+        store: BuildStore,
+        actor: Callable[[], Any] | None,
+        require_if_match: bool,
+        limit: int,
+        foreign: Collection[str],
+    ) -> None:
+        self._store = store
+        self._actor = actor
+        self._require_if_match = require_if_match
+        self._limit = limit
+        self._foreign = foreign
+
+    def overwrite(self, **_: Any) -> Response:
+        """Put a whole build in the place of the one that has its id."""
+        # The request itself: its proxy, asked a dozen times, costs more than the parsing.
+        current: Request = request._get_current_object()  # type: ignore[attr-defined]
+        parameters = self._parameters(current, _CHANGE)
+        document = decode(self._body(current))
+        terms = self._terms(current, parameters)
+        return _changed(self._store.overwrite(document, **terms), terms, _here(current))
+
+    def fetch(self, build_id: str, **_: Any) -> Response:
+        """Answer one build."""
+        self._parameters(request, {})
+        build = self._store.find(build_id)
+        if "If-Match" in request.headers and not request.if_match.contains(build.tag):
+            raise PreconditionFailed
+        if request.if_none_match.contains_weak(build.tag):
+            return representation(b"", build.tag, 304)
+        return representation(build.body, build.tag)
+
+    def revisions(self, build_id: str, **_: Any) -> Response:
+        """Answer what was changed of a build, the newest first."""
+        parameters = self._parameters(request, _LIST)
+        limit = parameters.get("limit", PAGE)
+        # One more than asked for tells whether there are more.
+        found = self._store.revisions(build_id, limit=limit + 1, before=parameters.get("before"))
+        page = found[:limit]
+        following = None
+        if len(found) > limit:
+            following = f"{quote(_here(request), _PATH)}?limit={limit}&before={page[-1].id}"
+        return told(encode([revision.document for revision in page]), following)
+
+    def undo(self, build_id: str, revision_id: str, **_: Any) -> Response:
+        """Put back what one revision has changed."""
+        current: Request = request._get_current_object()  # type: ignore[attr-defined]
+        parameters = self._parameters(current, _CHANGE)
+        self._refuse_body(current)
+        terms = self._terms(current, parameters)
+        change = self._store.undo(build_id, revision_id, **terms)
+        builds = _here(current).rsplit("/", 4)[0]  # …/build/<id>/revisions/<revision>/undo
+        return _changed(change, terms, builds)
+
+    def _parameters(self, current: Request, readers: dict[str, Reader]) -> dict[str, Any]:
+        if not current.query_string:
+            return {}
+        return read_parameters(current.query_string, readers, self._foreign)
+
+    def _body(self, current: Request) -> bytes:
+        charset = current.mimetype_params.get("charset", "utf-8").lower()
+        if current.mimetype != "application/json" or charset not in {"utf-8", "utf8"}:
+            raise UnsupportedMediaType("The Content-Type must be application/json, in UTF-8.")
+        if "Content-Encoding" in current.headers:
+            raise UnsupportedMediaType("The body must not have a Content-Encoding.")
+        # A chunked body tells no length, and is cut without a word at the limit of the request.
+        if (current.content_length or 0) > self._limit or len(current.get_data()) > self._limit:
+            raise RequestEntityTooLarge(f"The body is longer than {self._limit} bytes.")
+        return current.get_data()
+
+    def _refuse_body(self, current: Request) -> None:
+        """See that no body is sent where none means anything; ``{}`` is as good as none."""
+        # With a cookie of the administrator's, any page may have a browser send a POST that says
+        # of no type; one of JSON it sends only if the server allows it. Browsers name the page.
+        bare = not {"Content-Type", "Content-Encoding", "Origin"} & {*current.headers.keys()}
+        if bare and not current.content_length and not current.get_data():
+            return
+        body = self._body(current)
+        if body and (document := decode(body)):
+            raise InvalidBuild({name: ["unknown"] for name in document})
+
+    def _terms(self, current: Request, parameters: dict[str, Any]) -> Terms:
+        conditional = not _CONDITIONS.isdisjoint(current.environ)
+        return {
+            "precondition": self._require if conditional or self._require_if_match else None,
+            "sender": current_app._get_current_object(),  # type: ignore[attr-defined]
+            "actor": None if self._actor is None else self._actor(),
+            "reason": parameters.get("reason"),
+            "dry_run": parameters.get("dry_run", False),
+        }
+
+    def _require(self, build: Document) -> None:
+        """Evaluate the preconditions (RFC 9110, section 13) on the build as it is."""
+        tag = Representation.of(build).tag
+        if "If-Match" in request.headers:
+            if not request.if_match.contains(tag):
+                raise PreconditionFailed
+        elif self._require_if_match:
+            raise PreconditionRequired
+        if "If-None-Match" in request.headers and request.if_none_match.contains_weak(tag):
+            raise PreconditionFailed("If-None-Match names the build as it is.")
+
+
+def _here(current: Request) -> str:
+    return f"{current.script_root}{current.path}".rstrip("/")
+
+
+def _changed(change: Change, terms: Terms, builds: str) -> Response:
+    """Answer the build as stored; of a preview, the revision that there would be."""
+    if terms["dry_run"]:
+        return told(encode(change.revision.document))
+    build = change.build
+    location = quote(f"{builds}/{build.document['id']}", safe=_PATH)
+    return representation(build.body, build.tag, location=location)
