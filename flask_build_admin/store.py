@@ -72,7 +72,7 @@ class BuildStore:
         :raises BuildNotFound: there is none.
         :raises DatabaseUnavailable: the database cannot answer now.
         """
-        session = self._session()
+        session = self._current()
         with transaction(session):
             bind, codec = self._database(session)
             document, _ = self._find(session, bind, codec, build_id)
@@ -93,7 +93,7 @@ class BuildStore:
         :raises BuildConflict: the database refuses the row.
         :raises DatabaseUnavailable: the database cannot answer now.
         """
-        session = self._session()
+        session = self._current()
         with transaction(session):
             update = self._update(session, terms)
             incoming = update.codec.read(document)
@@ -117,7 +117,7 @@ class BuildStore:
         and what ``overwrite`` raises.
         """
         history = self._kept()
-        session = self._session()
+        session = self._current()
         with transaction(session):
             update = self._update(session, terms)
             codec = update.codec
@@ -141,7 +141,7 @@ class BuildStore:
         :raises DatabaseUnavailable: the database cannot answer now.
         """
         history = self._kept()
-        session = self._session()
+        session = self._current()
         with transaction(session):
             bind, codec = self._database(session)
             _, value = self._find(session, bind, codec, build_id)
@@ -152,7 +152,12 @@ class BuildStore:
         """Leave the current session without a transaction, whatever state it is in."""
         if isinstance(self._session, scoped_session) and not self._session.registry.has():
             return  # no session, no transaction: none is made for nothing
-        rollback(self._session())
+        rollback(self._current())
+
+    def _current(self) -> Session:
+        session: Session | scoped_session[Session] = self._session()
+        # lambda: db.session answers the one or the other, as Flask-SQLAlchemy-Lite or its elder.
+        return session() if isinstance(session, scoped_session) else session
 
     def _update(self, session: Session, terms: Terms) -> Update:
         bind, codec = self._database(session)

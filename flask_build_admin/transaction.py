@@ -6,11 +6,17 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from .errors import BuildError
 from .faults import cause, meaning
+
+_UNENDED = (
+    "A receiver of build_updating must neither commit nor roll back the session: what it adds is"
+    " committed with the change. It refuses the change by an exception."
+)
 
 log = logging.getLogger("flask_build_admin")
 
@@ -42,6 +48,27 @@ def begin(session: Session) -> None:
     if not session.in_transaction():
         session.begin()  # a session may be made not to do so by itself
     session.flush()
+
+
+@contextmanager
+def unended(session: Session) -> Iterator[None]:
+    """Let nobody end the transaction: neither a preview nor half a change may be committed.
+
+    :raises RuntimeError: somebody has tried to commit, or has rolled back.
+    """
+    begun = session.get_transaction()
+
+    def refuse(session: Session) -> None:
+        if not session.in_nested_transaction():
+            raise RuntimeError(_UNENDED)
+
+    event.listen(session, "before_commit", refuse)
+    try:
+        yield
+    finally:
+        event.remove(session, "before_commit", refuse)
+    if session.get_transaction() is not begun:
+        raise RuntimeError(_UNENDED)
 
 
 def translate(error: SQLAlchemyError) -> BuildError | None:

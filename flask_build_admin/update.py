@@ -21,7 +21,7 @@ from .query import Bind, BuildQuery
 from .record import record
 from .revision import Revision
 from .signals import build_updated, build_updating, receivers, tell
-from .transaction import begin, log, rollback
+from .transaction import begin, log, rollback, unended
 
 #: Sees the build as it is, under the lock, and raises if it is not the one expected.
 Precondition = Callable[[Document], None]
@@ -135,7 +135,8 @@ class Update:
         differences = changes(self.before, after)
         if differences:
             for receiver in receivers(build_updating, self._sender):
-                tell(receiver, self._sender, self.build, self.before, after, **self._told)
+                with unended(self._session):
+                    tell(receiver, self._sender, self.build, self.before, after, **self._told)
                 after = reread(self._session, self.codec, self.build)
                 differences = changes(self.before, after)
         actor, reason = self._told["actor"], self._told["reason"]

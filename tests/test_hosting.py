@@ -132,6 +132,16 @@ def test_a_session_per_app_context_as_of_flask_sqlalchemy_lite(host: Host) -> No
     assert host.row() == CHANGED
 
 
+def test_a_function_that_answers_a_scoped_session(host: Host) -> None:
+    session: Any = host.session
+    app = Flask("own")
+    app.teardown_appcontext(lambda error: session.remove())
+    app.register_blueprint(admin(lambda: session))
+    assert put(app.test_client(), status="error").json == CHANGED
+    assert put(app.test_client(), number=0).status_code == 400
+    assert host.row() == CHANGED
+
+
 def test_routes_and_hooks_that_the_host_adds(host: Host) -> None:
     blueprint = admin(host.session, name="more", url_prefix="/more")
 

@@ -86,6 +86,35 @@ def test_what_a_receiver_adds_is_committed_or_rolled_back_with_the_change(
     assert count == (1 if refuse else 2)
 
 
+@pytest.mark.parametrize("query", ["", "dry_run=true"])
+@pytest.mark.parametrize("way", ["commit", "rollback"])
+def test_a_receiver_of_updating_cannot_end_the_transaction(
+    hosted: Host, way: str, query: str
+) -> None:
+    def end(sender: Any, **told: Any) -> None:
+        getattr(hosted.session, way)()
+
+    with heard(build_updating, end):
+        answer = hosted.put(CHANGED, query_string=query)
+    assert answer.status_code == 500
+    assert hosted.row() == OCTOCAT
+    assert hosted.put(CHANGED).status_code == 200
+
+
+def test_a_receiver_of_updating_may_have_savepoints(hosted: Host) -> None:
+    def receive(sender: Any, build: Any, **told: Any) -> None:
+        for number in (2, 3):
+            with hosted.session.begin_nested() as savepoint:
+                build.message = f"savepoint {number}"
+                hosted.session.flush()
+                if number == 3:
+                    savepoint.rollback()
+
+    with heard(build_updating, receive):
+        answer = hosted.put(CHANGED)
+    assert answer.json == hosted.row() == CHANGED | {"message": "savepoint 2"}
+
+
 @pytest.mark.parametrize(
     ("failure", "status"),
     [
