@@ -15,7 +15,7 @@ from .errors import ConfigurationError
 from .gate import Auth, Gate
 from .schema import BuildSchema
 from .store import BuildStore
-from .views import BuildViews
+from .views import PARAMETERS, BuildViews
 
 View = Callable[..., Response]
 
@@ -74,6 +74,11 @@ class BuildAdmin(Blueprint):
             raise ConfigurationError(
                 f"auth_parameters={auth_parameters!r} is no collection of names: pass a tuple,"
                 f" auth_parameters=({auth_parameters!r},)."
+            )
+        if taken := sorted(PARAMETERS & {*auth_parameters}):
+            raise ConfigurationError(
+                f"auth_parameters has {taken[0]!r}, which the blueprint reads itself: have the auth"
+                " read another parameter, or a header."
             )
         self.store = BuildStore(
             model, session, schema, history=history, require_reason=require_reason

@@ -14,6 +14,9 @@ from .errors import MalformedBody, plain
 #: A build as JSON has it: member to value.
 Document = dict[str, Any]
 
+#: Types of JSON values that hold no others, and of which two are the same if they are equal.
+SCALARS = frozenset({str, int, bool, type(None)})
+
 #: How deep arrays and objects may lie in each other (RFC 8259, section 9, leaves it to the parser).
 DEPTH = 100
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
+from sqlalchemy import null as sql_null
 from sqlalchemy.orm import Session, object_mapper
-from sqlalchemy.orm.attributes import flag_modified
+from sqlalchemy.orm.attributes import flag_modified, instance_dict
 
-from .body import Document
+from .body import SCALARS, Document
 from .codec import BuildCodec, Incoming
 from .errors import BuildConflict, InvalidBuild
 
-_SCALARS = frozenset({str, int, bool, type(None)})
+#: How a model's @validates refuses; one that knows no None may stumble over it.
+_REFUSALS = (ValueError,)
+_REFUSALS_OF_NONE = (ValueError, TypeError, AttributeError)
 
 
 def same(one: Any, other: Any) -> bool:
     """Tell whether two JSON values are equal; to Python alone, 1, 1.0 and true are."""
     kind = type(one)
-    if kind is type(other) and kind in _SCALARS:
+    if kind is type(other) and kind in SCALARS:
         return bool(one == other)
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
@@ -54,9 +58,11 @@ def assign(codec: BuildCodec, build: Any, members: list[str], incoming: Incoming
         if attribute is None:
             problems[member] = ["cannot be changed"]
             continue
+        null = attribute in incoming.nulls
+        refusals = _REFUSALS_OF_NONE if null else _REFUSALS
         try:
             setattr(build, attribute, incoming.values[attribute])
-        except ValueError:  # how a model's @validates refuses
+        except refusals:
             problems[member] = ["refused by the model"]
             continue
         assigned.append(attribute)
@@ -64,6 +70,11 @@ def assign(codec: BuildCodec, build: Any, members: list[str], incoming: Incoming
         nested = isinstance(incoming.values[attribute], dict | list)
         if nested and attribute in object_mapper(build).column_attrs:
             flag_modified(build, attribute)
+        if null and attribute in codec.evaluating:
+            # After the model's own events, which know None.
+            key = codec.evaluating[attribute]
+            instance_dict(build)[key] = sql_null()
+            flag_modified(build, key)
     if problems:
         raise InvalidBuild(problems)
     return assigned
@@ -79,6 +90,7 @@ def settle(session: Session, codec: BuildCodec, build: Any, assigned: list[str])
         session.flush()
     except OverflowError as error:  # what SQLite's driver says of more than 64 bits
         raise BuildConflict from error
+    _follow(session, codec, build, assigned)
     written = codec.show(build)
     if codec.doubtful.keys().isdisjoint(assigned):
         return written
@@ -92,6 +104,14 @@ def settle(session: Session, codec: BuildCodec, build: Any, assigned: list[str])
 def reread(session: Session, codec: BuildCodec, build: Any) -> Document:
     """Write what others have changed, and answer the build as the database has it."""
     session.flush()
+    _follow(session, codec, build, codec.leading)
     if codec.doubtful:
         session.refresh(build, codec.doubtful.values())
     return codec.show(build)
+
+
+def _follow(session: Session, codec: BuildCodec, build: Any, changed: Iterable[str]) -> None:
+    """Forget what relationships led to, where a column that they start from may have changed."""
+    stale = [one for attribute in changed for one in codec.leading.get(attribute, ())]
+    if stale:
+        session.expire(build, stale)

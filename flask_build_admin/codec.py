@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from copy import copy
+from collections.abc import Collection, Iterator, Mapping
+from copy import copy, deepcopy
 from typing import Any, NamedTuple
 
 from marshmallow import INCLUDE, ValidationError, fields, missing
 from sqlalchemy.engine import Dialect
 
-from .body import Document
-from .columns import keeps, limit
+from .body import SCALARS, Document
+from .columns import evaluates_none, keeps, limit
 from .compiled import Check, Show, compile_check, compile_show, compiles
 from .errors import BuildNotFound, InvalidBuild
-from .model import attribute_of, column_of, id_field, mapper_of, member_of
+from .model import attribute_of, column_of, id_field, led_by, mapper_of, member_of
 from .schema import BuildSchema
 
 _DECIMAL = re.compile("0|[1-9][0-9]{0,99}")
@@ -29,6 +29,8 @@ class Incoming(NamedTuple):
     document: Document
     #: What the attributes are to be, as the model has them.
     values: Mapping[str, Any]
+    #: Attributes that are to be NULL, whatever their column makes of None.
+    nulls: Collection[str] = ()
 
 
 class BuildCodec:
@@ -47,6 +49,11 @@ class BuildCodec:
         self.protected: list[str] = []
         #: Member to attribute, of the members that show one attribute of the build itself.
         self.sources: dict[str, str] = {}
+        #: Attribute to the name by which the mapper knows it, where its column writes None as a
+        #: value: JSON has a null of its own.
+        self.evaluating: dict[str, str] = {}
+        #: Attribute to the relationships that lead elsewhere when it changes.
+        self.leading: dict[str, list[str]] = {}
         #: Attributes that may come back from the database otherwise than they were assigned, and
         #: the names by which the mapper knows them.
         self.doubtful: dict[str, str] = {}
@@ -64,9 +71,14 @@ class BuildCodec:
             if field is self.id_field or not field.dump_only:
                 column = column_of(model, attribute)
                 limit(field, column, dialect)
-                if column is not None and not keeps(column, dialect):
+                if column is not None:
                     key = mapper_of(model).get_property_by_column(column).key
-                    self.doubtful[attribute] = key
+                    if not keeps(field, column, dialect):
+                        self.doubtful[attribute] = key
+                    if column.nullable and evaluates_none(column):
+                        self.evaluating[attribute] = key
+                    if relationships := led_by(model, column):
+                        self.leading[attribute] = relationships
         self._admit_protected()
         #: Names by which a member that nobody knows could pass for an attribute.
         self._disguises = set(self.attributes.values()) - {*self.attributes, *self.protected}
@@ -106,7 +118,11 @@ class BuildCodec:
         return self.id_field.serialize(self.id_attribute, {self.id_attribute: build_id})
 
     def _dump(self, build: Any) -> Document:
-        return dict(self.schema.dump(build))
+        # What the build itself has may be changed in place.
+        return {
+            member: value if type(value) in SCALARS else deepcopy(value)
+            for member, value in self.schema.dump(build).items()
+        }
 
     def _values(self, document: Document, sure: list[str]) -> Document:
         return {self.attributes[member]: document[member] for member in sure}

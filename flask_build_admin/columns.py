@@ -98,8 +98,8 @@ def limit(field: fields.Field[Any], column: Column[Any] | None, dialect: Dialect
             field.validators.append(added)
 
 
-def keeps(column: Column[Any], dialect: Dialect) -> bool:
-    """Whether a column on this database surely gives back what it is given.
+def keeps(field: fields.Field[Any], column: Column[Any], dialect: Dialect) -> bool:
+    """Whether a column on this database surely gives back what a field gives it.
 
     ``CHAR`` pads or strips, ``FLOAT``, ``NUMERIC`` and MariaDB's ``DATETIME`` round, ``JSONB``
     has its own idea of numbers, a type of the host's own may do anything: what such a column has
@@ -107,8 +107,17 @@ def keeps(column: Column[Any], dialect: Dialect) -> bool:
     """
     column_type = column.type.dialect_impl(dialect)
     if isinstance(column_type, DateTime):
-        return dialect.name not in _MYSQL
+        # Whole seconds, in the zone of the column, are safe there.
+        return isinstance(field, UnixTime) and dialect.name not in _MYSQL
     return isinstance(column_type, _KEEPING) and not isinstance(column.type, CHAR)
+
+
+def evaluates_none(column: Column[Any]) -> bool:
+    """Whether a column writes None as a value of its own, and not as NULL."""
+    column_type = column.type
+    if isinstance(column_type, TypeDecorator):
+        column_type = column_type.impl_instance
+    return bool(column_type.should_evaluate_none)
 
 
 def _limits(column: Column[Any], dialect: Dialect) -> Iterator[Limit]:

@@ -7,38 +7,42 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import MetaData, text
+from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
 from .errors import BuildConflict
 
+#: SQLite's tables that defer a foreign key, if it is told to enforce any.
+_DEFERRING = text(
+    "SELECT name FROM sqlite_master, pragma_foreign_keys"
+    " WHERE type = 'table' AND foreign_keys AND sql LIKE '%INITIALLY%DEFERRED%'"
+)
+
 
 @contextmanager
-def constraints_checked(connection: Connection, metadata: MetaData) -> Iterator[None]:
+def constraints_checked(connection: Connection) -> Iterator[None]:
     """See that what is done within breaks no constraint that is deferred to the commit.
 
     MariaDB and MySQL defer none. PostgreSQL checks them when it is told to; SQLite lists what is
-    broken, and only if a foreign key is deferred, because that reads its tables whole.
+    broken, by reading the tables that defer a foreign key whole.
 
-    :param metadata: of the tables that may be concerned.
     :raises BuildConflict: SQLite would refuse the commit.
     :raises sqlalchemy.exc.DBAPIError: PostgreSQL would.
     """
-    listed = connection.dialect.name == "sqlite" and _defers(metadata)
-    enforced = listed and connection.scalar(text("PRAGMA foreign_keys"))
-
-    def broken() -> Counter[Any]:
-        rows = connection.execute(text("PRAGMA foreign_key_check")) if enforced else ()
-        return Counter(tuple(row) for row in rows)
-
-    before = broken()
+    before = _broken(connection)
     yield
     if connection.dialect.name == "postgresql":
         connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
-    if broken() - before:
+    if _broken(connection) - before:
         raise BuildConflict
 
 
-def _defers(metadata: MetaData) -> bool:
-    keys = (key for table in metadata.tables.values() for key in table.foreign_key_constraints)
-    return any((key.initially or "").upper() == "DEFERRED" for key in keys)
+def _broken(connection: Connection) -> Counter[Any]:
+    """Count the rows of SQLite's that break a deferred foreign key, by table, row and key."""
+    if connection.dialect.name != "sqlite":
+        return Counter()
+    check = text("SELECT * FROM pragma_foreign_key_check(:name)")
+    tables = connection.scalars(_DEFERRING).all()
+    return Counter(
+        tuple(row) for name in tables for row in connection.execute(check, {"name": name})
+    )

@@ -6,15 +6,17 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Column, insert, select
+from sqlalchemy import BigInteger, Column, insert, literal, select
 from sqlalchemy.engine import Connection
+from sqlalchemy.orm import Session
 
 from .body import Document
-from .change import changes
+from .change import changes, same
 from .codec import BuildCodec
 from .errors import ConfigurationError, RevisionNotFound
 from .fields import epoch
 from .model import column_of, mapper_of
+from .query import Bind
 from .record import shown
 from .revision import Revision
 
@@ -39,7 +41,8 @@ class BuildHistory:
 
     def __init__(self, model: type[Any], id_column: Column[Any] | None) -> None:
         hint = "a model of yours that is made with BuildRevisionMixin, history=BuildRevision"
-        mapper_of(model, "history", hint)
+        self._mapper = mapper_of(model, "history", hint)
+        self._name = model.__name__
         self._columns: dict[str, Column[Any]] = {}
         for name in _ATTRIBUTES:
             column = column_of(model, name)
@@ -48,11 +51,23 @@ class BuildHistory:
                     f"{model.__name__} has no column {name!r}: make it with BuildRevisionMixin."
                 )
             self._columns[name] = column
+        self._aware = getattr(self._columns["at"].type, "timezone", False)
         self._build_id = self._columns["build_id"]
         self._id = self._columns["id"]
         _check_ids(model.__name__, self._build_id, id_column)
         self._insert = insert(self._id.table)
         self._select = select(*(column.label(name) for name, column in self._columns.items()))
+
+    def check_bind(self, session: Session, bind: Bind) -> None:
+        """See that the host, too, looks for the revisions where the builds are.
+
+        :raises ConfigurationError: a change and its revision could not be committed together.
+        """
+        if session.get_bind(mapper=self._mapper) is not bind:
+            raise ConfigurationError(
+                f"{self._name} is in another database than the builds, and they could not be"
+                " committed together: give it the bind of the builds."
+            )
 
     def add(
         self,
@@ -69,14 +84,11 @@ class BuildHistory:
         :param before: the recorded document of the build before the change.
         :param after: … and after it.
         """
-        actor = change.actor
-        if actor is not None:
-            # An administrator whose name no database holds may repair a build all the same.
-            actor = actor.replace("\0", r"\x00").encode(errors="backslashreplace").decode()
+        at = datetime.now(UTC).replace(microsecond=0)
         values = {
             "build_id": build_id,
-            "at": datetime.now(UTC).replace(microsecond=0),
-            "actor": actor,
+            "at": at if self._aware else at.replace(tzinfo=None),
+            "actor": change.actor,
             "reason": change.reason,
             "before": before,
             "after": after,
@@ -85,7 +97,7 @@ class BuildHistory:
         connection.execute(self._insert, row)
 
     def find(
-        self, connection: Connection, build_id: Any, revision_id: str
+        self, connection: Connection, codec: BuildCodec, build_id: Any, revision_id: str
     ) -> tuple[Document, Document]:
         """Answer the recorded documents before and after the change of one revision.
 
@@ -95,9 +107,10 @@ class BuildHistory:
         """
         if not _DECIMAL.fullmatch(revision_id) or int(revision_id) > LAST:
             raise RevisionNotFound
-        query = self._select.where(self._build_id == build_id, self._id == int(revision_id))
+        wanted = literal(int(revision_id), BigInteger)  # the column may be narrower
+        query = self._select.where(self._build_id == build_id, self._id == wanted)
         found = connection.execute(query).one_or_none()
-        if found is None:
+        if found is None or not _same_build(codec, found.build_id, build_id):
             raise RevisionNotFound
         return found.before, found.after
 
@@ -117,7 +130,7 @@ class BuildHistory:
         """
         query = self._select.where(self._build_id == build_id).order_by(self._id.desc())
         if before is not None:
-            query = query.where(self._id < before)
+            query = query.where(self._id < literal(before, BigInteger))
         return [
             Revision(
                 build_id=codec.show_id(row.build_id),
@@ -128,7 +141,13 @@ class BuildHistory:
                 at=epoch(row.at),
             )
             for row in connection.execute(query.limit(limit))
+            if _same_build(codec, row.build_id, build_id)
         ]
+
+
+def _same_build(codec: BuildCodec, one: Any, other: Any) -> bool:
+    # The table of the revisions may find "abc" for "ABC" where that of the builds does not.
+    return same(codec.show_id(one), codec.show_id(other))
 
 
 def _check_ids(name: str, own: Column[Any], builds: Column[Any] | None) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Column
 from sqlalchemy import inspect as sa_inspect
 from sqlalchemy.exc import ArgumentError, InvalidRequestError
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import Mapper
+from sqlalchemy.orm import Mapper, RelationshipDirection
 
 from .errors import ConfigurationError
 from .schema import BuildSchema
@@ -39,6 +39,16 @@ def column_of(model: type[Any], attribute: str) -> Column[Any] | None:
     if isinstance(found, hybrid_property) and found.expr is not None:
         return None  # an expression of its own: it need not be what is assigned
     return expression if isinstance(expression, Column) else None
+
+
+def led_by(model: type[Any], column: Column[Any]) -> list[str]:
+    """Name the relationships of the model that lead elsewhere when a column changes."""
+    return [
+        relationship.key
+        for relationship in mapper_of(model).relationships
+        if relationship.direction is RelationshipDirection.MANYTOONE
+        and column in relationship.local_columns
+    ]
 
 
 def mapper_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from sqlalchemy import MetaData, Select, Update, bindparam, column, false, select, table, update
+from sqlalchemy import Select, Update, bindparam, column, false, select, table, update
 from sqlalchemy.engine import Connection, Dialect, Engine
 from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session, undefer
@@ -31,12 +31,6 @@ class BuildQuery:
         self._members = members
         self._write_locks: dict[str, Update | None] = {}
 
-    @property
-    def metadata(self) -> MetaData:
-        """The tables beside the one of the builds."""
-        metadata: MetaData = mapper_of(self._model).primary_key[0].table.metadata
-        return metadata
-
     def find(self, session: Session, bind: Bind, build_id: Any) -> Any:
         """Answer the build as the database has it.
 
@@ -48,11 +42,13 @@ class BuildQuery:
         """Answer the build, which nobody else can change until the transaction ends.
 
         :raises BuildNotFound: there is none.
-        :raises ConfigurationError: the database locks no rows.
+        :raises ConfigurationError: the database locks no rows, or keeps no lock.
         """
         name = bind.dialect.name
         if name not in self._write_locks:
-            self._write_locks[name] = self._write_lock(bind.dialect)
+            write_lock = self._write_lock(bind.dialect)
+            _require_transactions(session.connection({"bind": bind}))
+            self._write_locks[name] = write_lock
         if (write_lock := self._write_locks[name]) is not None:
             session.connection({"bind": bind}).execute(write_lock)
         return _one(session, bind, self._select_locked, build_id)
@@ -91,6 +87,15 @@ class BuildQuery:
                 " overwrite each other. Use SQLite, PostgreSQL, MariaDB or MySQL."
             )
         return None
+
+
+def _require_transactions(connection: Connection) -> None:
+    of_engine = getattr(connection.dialect, "_on_connect_isolation_level", None)
+    if connection.get_execution_options().get("isolation_level", of_engine) == "AUTOCOMMIT":
+        raise ConfigurationError(
+            "The connections of the builds commit every statement at once, so nothing could be"
+            " locked, or taken back: give the engine another isolation_level than AUTOCOMMIT."
+        )
 
 
 def _one(session: Session, bind: Bind, query: Select[Any], build_id: Any) -> Any:

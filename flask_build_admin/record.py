@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import null
-from sqlalchemy.orm import object_mapper
-
 from .body import Document
-from .change import changed, same
+from .change import changed
 from .codec import BuildCodec, Incoming
 from .errors import ChangedSince
 from .model import attribute_of, member_of
@@ -28,16 +25,21 @@ def record(codec: BuildCodec, build: Any, document: Document) -> Document:
 
 
 def shown(codec: BuildCodec, recorded: Document) -> Document:
-    """Answer a recorded document, or a part of one, as it is shown."""
-    zeros = {}
+    """Answer a recorded document, or a part of one, as it is shown, and in the documented order."""
+    document = {}
     for name, field in codec.schema.fields.items():
         member = member_of(name, field)
-        if member in codec.sources and member in recorded and recorded[member] is None:
-            zeros[member] = field.serialize(name, {attribute_of(name, field): None})
-    return recorded | zeros
+        if member in recorded:
+            value = recorded[member]
+            if value is None and member in codec.sources:
+                value = field.serialize(name, {attribute_of(name, field): None})
+            document[member] = value
+    return document | {member: recorded[member] for member in recorded if member not in document}
 
 
-def reverted(codec: BuildCodec, current: Document, former: Document, latter: Document) -> list[str]:
+def reverted(
+    codec: BuildCodec, build: Any, current: Document, former: Document, latter: Document
+) -> list[str]:
     """Name the members that the undo of a change has to put back.
 
     :param current: the build as it is shown.
@@ -45,17 +47,18 @@ def reverted(codec: BuildCodec, current: Document, former: Document, latter: Doc
     :param latter: … and after it.
     :raises ChangedSince: one of them has another value now than the change gave it.
     """
-    different = changed(former, latter)
-    members = [one for one in different if one in former and one not in codec.protected]
-    given = shown(codec, latter)
-    moved = [one for one in members if one in current and not same(current[one], given[one])]
-    if moved:
-        raise ChangedSince(moved)
+    fixed = {"id", *codec.protected}
+    members = [one for one in changed(former, latter) if one in former and one not in fixed]
+    # A NULL is as good as the zero it is shown as.
+    moved = {*changed(current, shown(codec, latter))}
+    moved &= {*changed(record(codec, build, current), latter)}
+    if since := [one for one in members if one in current and one in moved]:
+        raise ChangedSince(since)
     return members
 
 
 def restore(
-    codec: BuildCodec, build: Any, current: Document, recorded: Document, members: list[str]
+    codec: BuildCodec, current: Document, recorded: Document, members: list[str]
 ) -> Incoming:
     """Check the build as it would be with some members as they were.
 
@@ -64,16 +67,14 @@ def restore(
     :raises InvalidBuild: it is no build that the host can store.
     """
     former = {member: recorded[member] for member in members}
-    incoming = codec.read(current | shown(codec, former))
+    zeros = shown(codec, former)
+    incoming = codec.read(current | zeros)
+    # A null that is shown as one is what the schema makes of it.
     nulls = {
-        attribute: _null(build, attribute)
-        for member, attribute in codec.attributes.items()
-        if member in former and former[member] is None
+        codec.attributes[member]: None
+        for member in members
+        if member in codec.attributes
+        and former[member] is None
+        and (zeros[member] is not None or incoming.values[codec.attributes[member]] is None)
     }
-    return incoming._replace(values={**incoming.values, **nulls})
-
-
-def _null(build: Any, attribute: str) -> Any:
-    mapped = object_mapper(build).column_attrs.get(attribute)
-    # A column of JSON would write a None as the JSON value null.
-    return null() if mapped is not None and mapped.columns[0].type.should_evaluate_none else None
+    return incoming._replace(values={**incoming.values, **nulls}, nulls=frozenset(nulls))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import JSON, BigInteger, DateTime, Integer, String, Text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import mapped_column
 
 from .body import Document
 
@@ -22,22 +21,24 @@ class BuildRevisionMixin:
     and events of the mapper are not heard. None is ever changed or deleted.
     """
 
+    # Not annotated as Mapped: a base of dataclasses would take them for fields of its own.
+
     #: Ascending in the order in which the changes of one build were made.
-    id: Mapped[int] = mapped_column(
+    id = mapped_column(
         BigInteger().with_variant(Integer, "sqlite"), primary_key=True, sort_order=-1
     )
     #: The id of the build, as its model has it. No foreign key: a revision outlives its build.
-    build_id: Mapped[Any] = mapped_column(BigInteger, index=True, nullable=False)
+    build_id = mapped_column(BigInteger, index=True, nullable=False)
     #: When the change was made: UTC, in whole seconds.
-    at: Mapped[datetime] = mapped_column(DateTime(timezone=True), nullable=False)
+    at = mapped_column(DateTime(timezone=True), nullable=False)
     #: What ``str()`` makes of the answer of ``BuildAdmin(actor=…)``; NULL where there is none.
-    actor: Mapped[str | None] = mapped_column(Text)
+    actor = mapped_column(Text, nullable=True)
     #: ``?reason=`` of the change. A longer one than the column holds is refused.
-    reason: Mapped[str | None] = mapped_column(String(1000))
+    reason = mapped_column(String(1000), nullable=True)
     #: The whole build before the change. A member whose attribute was None is null.
-    before: Mapped[dict[str, Any]] = mapped_column(JSON, nullable=False)
+    before = mapped_column(JSON, nullable=False)
     #: The whole build after it.
-    after: Mapped[dict[str, Any]] = mapped_column(JSON, nullable=False)
+    after = mapped_column(JSON, nullable=False)
 
 
 class Revision(NamedTuple):

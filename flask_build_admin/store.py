@@ -95,7 +95,7 @@ class BuildStore:
         """
         session = self._current()
         with transaction(session):
-            update = self._update(session, terms)
+            update = self._update(session, **terms)
             incoming = update.codec.read(document)
             update.lock(incoming.id, incoming.document["id"])
             update.require()
@@ -119,14 +119,14 @@ class BuildStore:
         history = self._kept()
         session = self._current()
         with transaction(session):
-            update = self._update(session, terms)
+            update = self._update(session, **terms)
             codec = update.codec
             value = codec.read_id(build_id)
             update.lock(value, codec.show_id(value))
-            former, latter = history.find(update.connection, value, revision_id)
+            former, latter = history.find(update.connection, codec, value, revision_id)
             update.require()
-            members = reverted(codec, update.before, former, latter)
-            incoming = restore(codec, update.build, update.before, former, members)
+            members = reverted(codec, update.build, update.before, former, latter)
+            incoming = restore(codec, update.before, former, members)
             return update.apply(members, incoming)
 
     def revisions(
@@ -159,10 +159,11 @@ class BuildStore:
         # lambda: db.session answers the one or the other, as Flask-SQLAlchemy-Lite or its elder.
         return session() if isinstance(session, scoped_session) else session
 
-    def _update(self, session: Session, terms: Terms) -> Update:
+    def _update(self, session: Session, **terms: Unpack[Terms]) -> Update:
         bind, codec = self._database(session)
-        self._reasons.check(terms.get("reason"), bind.dialect)
-        return Update(session, bind, self._query, codec, self._history, terms)
+        update = Update(session, bind, self._query, codec, self._history, **terms)
+        self._reasons.check(update.reason, bind.dialect)
+        return update
 
     def _find(
         self, session: Session, bind: Bind, codec: BuildCodec, build_id: str
@@ -183,5 +184,7 @@ class BuildStore:
         bind = session.get_bind(mapper=self._mapper)
         dialect = bind.dialect
         if dialect.name not in self._codecs:
+            if self._history is not None:
+                self._history.check_bind(session, bind)
             self._codecs[dialect.name] = BuildCodec(self._schema, self._model, dialect)
         return bind, self._codecs[dialect.name]

@@ -59,7 +59,8 @@ class Update:
     :param query: finds the build.
     :param codec: of the database.
     :param history: where the change is recorded; None: nowhere.
-    :param terms: of the change.
+
+    … and the terms of the change, see ``Terms``.
     """
 
     #: The build itself, once it is locked.
@@ -74,17 +75,23 @@ class Update:
         query: BuildQuery,
         codec: BuildCodec,
         history: BuildHistory | None,
-        terms: Terms,
+        *,
+        precondition: Precondition | None = None,
+        sender: Any = None,
+        actor: Any = None,
+        reason: str | None = None,
+        dry_run: bool = False,
     ) -> None:
         self.codec = codec
         self._session = session
         self._bind = bind
         self._query = query
         self._history = history
-        self._precondition = terms.get("precondition")
-        self._sender = terms.get("sender")
-        self._told = {"actor": terms.get("actor"), "reason": terms.get("reason")}
-        self._dry_run = terms.get("dry_run", False)
+        self._precondition = precondition
+        self._sender = sender
+        self._actor = actor
+        self.reason = reason
+        self._dry_run = dry_run
 
     @property
     def connection(self) -> Connection:
@@ -118,7 +125,7 @@ class Update:
         :param incoming: what the build is to be.
         """
         if self._dry_run:
-            with constraints_checked(self.connection, self._query.metadata):
+            with constraints_checked(self.connection):
                 change = self._write(members, incoming)
             rollback(self._session)
             return change
@@ -136,12 +143,10 @@ class Update:
         if differences:
             for receiver in receivers(build_updating, self._sender):
                 with unended(self._session):
-                    tell(receiver, self._sender, self.build, self.before, after, **self._told)
+                    self._tell(receiver, after)
                 after = reread(self._session, self.codec, self.build)
                 differences = changes(self.before, after)
-        actor, reason = self._told["actor"], self._told["reason"]
-        by = None if actor is None else str(actor)
-        revision = Revision(after["id"], by, reason, differences)
+        revision = Revision(after["id"], _name_of(self._actor), self.reason, differences)
         if self._history is not None and differences:
             recorded = record(self.codec, self.build, after)
             self._history.add(self.connection, self._id, revision, self._recorded, recorded)
@@ -152,10 +157,20 @@ class Update:
         by = "" if actor is None else f" by {actor!r}"
         why = "" if reason is None else f" because of {reason!r}"
         log.info("build %r updated%s%s: %s", build_id, by, why, ", ".join(differences))
-        after = change.build.document
         for receiver in receivers(build_updated, self._sender):
             with _ignored(self._session):
-                tell(receiver, self._sender, self.build, self.before, after, **self._told)
+                self._tell(receiver, change.build.document)
+
+    def _tell(self, receiver: Callable[..., Any], after: Document) -> None:
+        told = {"actor": self._actor, "reason": self.reason}
+        tell(receiver, self._sender, self.build, self.before, after, **told)
+
+
+def _name_of(actor: Any) -> str | None:
+    if actor is None:
+        return None
+    # An administrator whose name no database holds may repair a build all the same.
+    return str(actor).replace("\0", r"\x00").encode(errors="backslashreplace").decode()
 
 
 def require_same_id(document: Document, member: Any) -> None:

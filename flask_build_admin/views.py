@@ -30,6 +30,9 @@ PAGE, LARGEST_PAGE = 50, 200
 _CHANGE: dict[str, Reader] = {"reason": str, "dry_run": boolean}
 _LIST: dict[str, Reader] = {"limit": whole(LARGEST_PAGE), "before": whole(LAST)}
 
+#: The names of all of them.
+PARAMETERS = frozenset({*_CHANGE, *_LIST})
+
 
 class BuildViews:
     """Answer the requests that the gate has let in.
@@ -146,7 +149,8 @@ class BuildViews:
 
 
 def _here(current: Request) -> str:
-    return f"{current.script_root}{current.path}".rstrip("/")
+    # One slash: two would begin the name of another server.
+    return "/" + f"{current.script_root}{current.path}".strip("/")
 
 
 def _changed(change: Change, terms: Terms, builds: str) -> Response:

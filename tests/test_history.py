@@ -7,14 +7,16 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from conftest import on_mariadb
 from flask import abort
 from hosts import ADMIN, OCTOCAT, URL, Build, BuildRevision, Host, history_of, model_of, row_of
 from marshmallow import fields
-from sqlalchemy.orm import DeclarativeBase, Session, declarative_base
+from sqlalchemy.orm import DeclarativeBase, MappedAsDataclass, Session, declarative_base
 from test_statements import LOCK, outline
 
 from flask_build_admin import (
@@ -351,6 +353,49 @@ def test_a_host_with_other_ids_columns_and_values(make_host: MakeHost, database_
         assert set(connection.scalars(empty)) == {one, other}
 
 
+@on_mariadb
+def test_two_builds_that_only_one_collation_tells_apart(
+    make_host: MakeHost, server_url: str
+) -> None:
+    class Schema(BuildSchema):
+        id = Text()
+
+    model = model_of(id=sa.Column(sa.String(9, collation="utf8mb4_bin"), primary_key=True))
+    history = history_of(model, build_id=sa.Column(sa.String(9), index=True))
+    rows = [row_of(id="abc"), row_of(id="ABC", number=2)]
+    host = make_host(server_url, model=model, schema=Schema, history=history, rows=rows)
+    assert put(host, rows[1] | {"status": "error"}).status_code == 200
+    [revision] = host.revisions("ABC").json
+    assert host.revisions("abc").json == []
+    assert host.undo(revision["id"], "abc").status_code == 404
+    assert host.undo(revision["id"], "ABC").json == rows[1]
+
+
+def test_the_order_of_the_members_is_the_documented_one_however_they_are_kept(
+    make_host: MakeHost, sqlite_url: str
+) -> None:
+    host = make_host(sqlite_url, history=BuildRevision)
+    after = {name: CHANGED[name] for name in sorted(CHANGED)} | {"another": 2}
+    before = {name: OCTOCAT[name] for name in sorted(OCTOCAT)} | {"another": 1}
+    row = {"build_id": 1, "at": datetime.now(UTC), "before": before, "after": after}
+    with host.engine.begin() as connection:
+        connection.execute(sa.insert(BuildRevision), [row])
+    assert list(host.revisions().json[0]["changes"]) == ["status", "finished", "another"]
+
+
+def test_revisions_in_another_database_are_refused(
+    make_host: MakeHost, sqlite_url: str, tmp_path: Path
+) -> None:
+    elsewhere = sa.create_engine(f"sqlite:///{tmp_path / 'elsewhere.db'}")
+    host = make_host(sqlite_url, history=BuildRevision)
+    host.session.configure(binds={Build: host.engine, BuildRevision: elsewhere})
+    with pytest.raises(ConfigurationError, match="BuildRevision is in another database"):
+        host.blueprint.store.overwrite(CHANGED)
+    assert put(host).status_code == 500
+    assert host.row() == OCTOCAT
+    elsewhere.dispose()
+
+
 def test_what_is_shown_without_an_attribute_is_kept_as_shown(
     make_host: MakeHost, sqlite_url: str
 ) -> None:
@@ -395,17 +440,39 @@ def test_a_revision_of_a_former_schema_is_shown_as_it_was(
     assert host.row()["status"] == "error"
 
 
+def test_a_naive_column_holds_utc_and_a_narrow_id_any_that_it_can(
+    make_host: MakeHost, database_url: str
+) -> None:
+    model = model_of()
+    history = history_of(
+        model, at=sa.Column(sa.DateTime), id=sa.Column(sa.Integer, primary_key=True)
+    )
+    host = make_host(database_url, model=model, history=history)
+    if host.engine.dialect.name in ZONES:
+        set_zone(host)
+    earliest = int(time.time())
+    assert put(host).status_code == 200
+    [revision] = host.revisions().json
+    assert earliest <= revision["at"] <= time.time()
+    assert host.revisions(query_string={"before": 3_000_000_000}).json == [revision]
+    assert host.undo(3_000_000_000).status_code == 404
+
+
 ZONES = {"postgresql": "SET TIME ZONE '+05:00'", "mysql": "SET time_zone = '+05:00'"}
 
 
-def test_the_moment_is_one_of_utc(make_host: MakeHost, server_url: str) -> None:
+def set_zone(host: Host) -> None:
     def connected(connection: Any, record: Any) -> None:
         connection.cursor().execute(ZONES[host.engine.dialect.name])
         connection.commit()
 
-    host = make_host(server_url, history=BuildRevision)
     sa.event.listen(host.engine, "connect", connected)
     host.engine.dispose()
+
+
+def test_the_moment_is_one_of_utc(make_host: MakeHost, server_url: str) -> None:
+    host = make_host(server_url, history=BuildRevision)
+    set_zone(host)
     earliest = int(time.time())
     put(host)
     assert earliest <= host.revisions().json[0]["at"] <= time.time()
@@ -423,22 +490,24 @@ def typed(base: Any) -> Any:
 
 @pytest.mark.parametrize(
     "make_base",
-    [lambda: type("Base", (DeclarativeBase,), {}), declarative_base],
-    ids=["typed", "classic"],
+    [
+        lambda: type("Base", (DeclarativeBase,), {}),
+        declarative_base,
+        lambda: type("Base", (MappedAsDataclass, DeclarativeBase), {}),
+    ],
+    ids=["typed", "classic", "dataclass"],
 )
 def test_the_mixin_works_with_any_declarative_base(
     make_host: MakeHost, sqlite_url: str, make_base: Callable[[], Any]
 ) -> None:
     base = make_base()
-    columns = {column.name: column._copy() for column in Build.__table__.columns}
-    model = type("Build", (base,), {"__tablename__": "builds", **columns})
     history = typed(base)
     assert history.__table__.primary_key.columns.keys() == ["id"]
     assert next(iter(history.__table__.columns)).name == "id"
     [index] = history.__table__.indexes
     assert index.columns.keys() == ["build_id"]
     assert not history.__table__.foreign_keys
-    host = make_host(sqlite_url, model=model, history=history)
+    host = make_host(sqlite_url, history=history)
     assert put(host).json == CHANGED
     assert host.revisions().json[0]["changes"] == CHANGES
 
@@ -483,6 +552,7 @@ OF_STRINGS = model_of(id=sa.Column(sa.String(9), primary_key=True))
             {"model": OF_STRINGS, "history": BuildRevision},
             "BuildRevision.build_id holds int, but the id of a build is str.*index=True",
         ),
+        ({"auth_parameters": {"dry_run"}}, "auth_parameters has 'dry_run'.* another parameter"),
         ({"auth_parameters": "api_key"}, r"pass a tuple, auth_parameters=\('api_key',\)"),
     ],
 )

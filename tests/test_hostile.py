@@ -962,12 +962,12 @@ def ruled_host(url: str, table: str, *rules: sa.schema.SchemaItem, **deferral: A
     )
     host = Host(url, model=model, rows=[OCTOCAT, OCTOCAT | {"id": 2, "number": 2}])
     if host.engine.dialect.name == "sqlite":
-        sa.event.listen(host.engine, "connect", _enforce_foreign_keys)
+        sa.event.listen(host.engine, "connect", enforce_foreign_keys)
         host.engine.dispose()
     return host
 
 
-def _enforce_foreign_keys(connection: Any, record: Any) -> None:
+def enforce_foreign_keys(connection: Any, record: Any) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
 
 

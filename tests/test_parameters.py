@@ -136,6 +136,12 @@ def test_what_comes_before_the_query_and_what_after(kept: Host) -> None:
     assert (refused.status_code, refused.json) == (400, {"error": "dryrun: unknown parameter"})
 
 
+def test_the_stores_own_terms_are_as_strict(kept: Host) -> None:
+    with pytest.raises(TypeError, match="dryrun"):
+        kept.blueprint.store.overwrite(CHANGED, dryrun=True)  # type: ignore[call-arg]
+    assert kept.row() == OCTOCAT
+
+
 def test_an_auth_may_have_parameters_of_its_own(make_host: MakeHost, sqlite_url: str) -> None:
     def auth(view: Callable[..., Any]) -> Callable[..., Any]:
         def checked() -> Any:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from conftest import DATABASES
 from flask import abort
 from hosts import ADMIN, OCTOCAT, BuildRevision, Host
-from test_hostile import DEFERRED, RULES, ruled_host
+from test_hostile import DEFERRED, RULES, enforce_foreign_keys, ruled_host
 
 from flask_build_admin import build_updated, build_updating
 
@@ -185,6 +185,34 @@ def test_the_rules_that_are_deferred_to_the_commit_hold_in_a_preview(
         assert answer.status_code == 409
         assert deferring.row() == OCTOCAT
     assert deferring.put(OCTOCAT | {"title": "x"}, **DRY).status_code == 200
+
+
+def test_sqlite_defers_what_its_own_tables_say(make_host: MakeHost, sqlite_url: str) -> None:
+    host = make_host(sqlite_url)
+    host.execute(
+        "CREATE TABLE steps (id INTEGER, of INTEGER, repo INTEGER, FOREIGN KEY (repo, of)"
+        " REFERENCES builds (repo_id, number) DEFERRABLE INITIALLY DEFERRED)"
+    )
+    host.execute("CREATE TABLE mismatched (of INTEGER REFERENCES steps (of))")
+    host.execute("INSERT INTO mismatched VALUES (1)")
+    host.execute("INSERT INTO steps VALUES (1, 1, 1)")
+    sa.event.listen(host.engine, "connect", enforce_foreign_keys)
+    host.engine.dispose()
+    for query in (DRY["query_string"], {}):
+        assert host.put(OCTOCAT | {"number": 2}, query_string=query).status_code == 409
+    assert host.put(CHANGED, **DRY).status_code == 200
+    sa.event.remove(host.engine, "connect", enforce_foreign_keys)
+    host.engine.dispose()
+
+
+def test_the_name_of_an_actor_is_previewed_as_it_would_be_kept(
+    make_host: MakeHost, database_url: str
+) -> None:
+    host = make_host(database_url, history=BuildRevision, actor=lambda: "m\0n\ud800")
+    preview = host.put(CHANGED, **DRY).json
+    assert preview["actor"] == r"m\x00n\ud800"
+    assert host.put(CHANGED).status_code == 200
+    assert host.revisions().json[0]["actor"] == preview["actor"]
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)

@@ -633,6 +633,23 @@ def test_text_of_a_length_holds_what_mariadb_makes_of_it(
         assert refused.json["fields"] == {"message": ["longer than 255 bytes in UTF-8"]}
 
 
+def test_a_moment_that_its_column_keeps_otherwise_is_refused(
+    make_host: MakeHost, database_url: str
+) -> None:
+    class Schema(BuildSchema):
+        at = fields.DateTime(required=True)
+
+    model = model_of(at=sa.Column(sa.DateTime))
+    rows = [row_of(at=datetime(2020, 1, 1))]
+    host = make_host(database_url, model=model, schema=Schema, rows=rows)
+    document = host.get().json
+    assert document["at"] == "2020-01-01T00:00:00"
+    refused = host.put(document | {"at": "2021-01-01T00:00:00+02:00"})
+    assert refused.json["fields"] == {"at": ["not kept as sent by its column"]}
+    changed = document | {"at": "2021-01-01T00:00:00"}
+    assert host.put(changed).json == changed == host.get().json
+
+
 def test_a_boolean_column_holds_0_and_1(make_host: MakeHost, database_url: str) -> None:
     host = make_host(database_url, model=model_of("parent", parent=sa.Column(sa.Boolean)))
     assert host.get().json == OCTOCAT

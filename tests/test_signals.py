@@ -87,12 +87,16 @@ def test_what_a_receiver_adds_is_committed_or_rolled_back_with_the_change(
 
 
 @pytest.mark.parametrize("query", ["", "dry_run=true"])
-@pytest.mark.parametrize("way", ["commit", "rollback"])
+@pytest.mark.parametrize("way", ["commit", "rollback", "close", "remove", "context"])
 def test_a_receiver_of_updating_cannot_end_the_transaction(
     hosted: Host, way: str, query: str
 ) -> None:
     def end(sender: Any, **told: Any) -> None:
-        getattr(hosted.session, way)()
+        if way == "context":
+            with sender.app_context():
+                pass  # its end removes the session
+        else:
+            getattr(hosted.session, way)()
 
     with heard(build_updating, end):
         answer = hosted.put(CHANGED, query_string=query)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from conftest import on_mariadb
-from hosts import OCTOCAT, Build, Host, model_of, row_of
+from hosts import OCTOCAT, Build, Host, history_of, model_of, row_of
 from marshmallow import fields
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import (
@@ -26,6 +27,7 @@ from flask_build_admin import (
     BuildStore,
     InvalidBuild,
     PreconditionFailed,
+    build_updating,
 )
 from flask_build_admin.body import Representation
 
@@ -256,6 +258,59 @@ def test_a_database_without_row_locks_is_refused(host: Host) -> None:
 
     with pytest.raises(TypeError, match="mssql locks no row"):
         BuildStore(Build, lambda: Elsewhere()).overwrite(OCTOCAT)
+
+
+def test_a_connection_that_commits_every_statement_is_refused(
+    host: Host, database_url: str
+) -> None:
+    autocommit = sa.create_engine(host.engine.url, isolation_level="AUTOCOMMIT")
+    optional = host.engine.execution_options(isolation_level="AUTOCOMMIT")
+    for engine in (autocommit, optional):
+        store = BuildStore(Build, partial(Session, engine))
+        assert store.find("1").document == OCTOCAT
+        with pytest.raises(TypeError, match="than AUTOCOMMIT"):
+            store.overwrite(OCTOCAT | {"title": "x"}, dry_run=True)
+        assert host.row() == OCTOCAT
+    autocommit.dispose()
+
+
+def test_a_relationship_is_followed_where_the_build_has_come_to(
+    make_host: MakeHost, database_url: str
+) -> None:
+    class Schema(BuildSchema):
+        repo = fields.String(attribute="repo.name", dump_only=True)
+        owner = fields.String(dump_only=True)
+
+    model = model_of(
+        "repo_id",
+        repo_id=sa.Column(sa.ForeignKey("repos.id")),
+        repo=relationship("Repo"),
+        owner=property(lambda build: build.repo.owner),
+    )
+    columns = {
+        "id": sa.Column(sa.BigInteger, primary_key=True, autoincrement=False),
+        "name": sa.Column(sa.String(20)),
+        "owner": sa.Column(sa.String(20)),
+    }
+    repo = type("Repo", (model.__mro__[1],), {"__tablename__": "repos", **columns})
+    repos = [repo(id=number, name=f"r{number}", owner=f"o{number}") for number in (1, 2, 3)]
+    rows = [row_of("repo_id", repo=one, id=one.id, number=one.id) for one in repos]
+    host = make_host(database_url, model=model, schema=Schema, rows=rows, history=history_of(model))
+    document = host.get().json
+    assert (document["repo"], document["owner"]) == ("r1", "o1")
+    put = host.put(document | {"repo_id": 2})
+    assert (put.json["repo"], put.json["owner"]) == ("r2", "o2")
+    assert put.data == host.get().data
+    assert host.revisions().json[0]["changes"].keys() == {"repo_id", "repo", "owner"}
+
+    def move(sender: Any, build: Any, **told: Any) -> None:
+        build.repo_id = 3
+
+    with build_updating.connected_to(move, host.app):
+        put = host.put(put.json | {"title": "x"})
+    assert (put.json["repo"], put.json["owner"]) == ("r3", "o3")
+    assert host.undo(host.recorded()[0]["id"]).status_code == 409
+    assert host.undo(host.recorded()[1]["id"]).json["repo"] == "r2"
 
 
 def test_an_id_that_two_builds_have_changes_neither(make_host: MakeHost, sqlite_url: str) -> None:

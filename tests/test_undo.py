@@ -10,7 +10,9 @@ import pytest
 import sqlalchemy as sa
 from flask import abort
 from hosts import ADMIN, OCTOCAT, URL, BuildRevision, Host, history_of, model_of, row_of
-from marshmallow import ValidationError, fields, validates_schema
+from marshmallow import ValidationError, fields, post_dump, pre_load, validates_schema
+from sqlalchemy.ext.mutable import MutableDict
+from sqlalchemy.orm import synonym, validates
 from test_statements import LOCK, outline
 
 from flask_build_admin import (
@@ -260,6 +262,130 @@ def test_a_column_that_has_shrunk_since_refuses_what_it_cannot_hold(
     store = BuildStore(narrow, host.session, history=history_of(narrow))
     with pytest.raises(Exception, match="title: longer than 10 characters"):
         store.undo("1", str(host.recorded()[0]["id"]))
+
+
+class Wrapped(sa.types.TypeDecorator[Any]):
+    """A type of the host's own that is JSON underneath."""
+
+    impl = sa.JSON
+    cache_ok = True
+
+
+#: Columns of JSON, and whether they have a NULL at first.
+JSON_COLUMNS: dict[str, tuple[Callable[[], Any], bool]] = {
+    "plain": (lambda: sa.Column(sa.JSON), True),
+    "without_a_null_of_json": (lambda: sa.Column(sa.JSON(none_as_null=True)), True),
+    "mutable": (lambda: sa.Column(MutableDict.as_mutable(sa.JSON)), True),
+    "wrapped": (lambda: sa.Column(Wrapped), True),
+    "not_nullable": (lambda: sa.Column(sa.JSON, nullable=False), False),
+}
+
+
+@pytest.mark.parametrize(("make_column", "null"), JSON_COLUMNS.values(), ids=JSON_COLUMNS)
+def test_a_null_comes_back_into_a_column_of_json(
+    make_host: MakeHost, database_url: str, make_column: Callable[[], Any], null: bool
+) -> None:
+    class Schema(BuildSchema):
+        labels = fields.Raw(required=True, allow_none=True, attribute="tags")
+
+    def short(self: Any, key: str, value: Any) -> Any:
+        if value is not None and len(value) > 5:
+            raise ValueError
+        return value
+
+    model = model_of(labels=make_column(), tags=synonym("labels"), short=validates("labels")(short))
+    rows = [row_of(labels=None)]
+    host = make_host(database_url, model=model, schema=Schema, history=history_of(model), rows=rows)
+    if null:
+        host.execute("UPDATE builds SET labels = NULL")
+    first = change(host, labels={"a": [1, True]})
+    undone = host.undo(first)
+    assert (undone.status_code, undone.json["labels"]) == (200, None)
+    assert undone.data == host.get().data
+    with host.engine.connect() as connection:
+        column = model.__table__.c.labels
+        assert connection.scalar(sa.select(column.is_(sa.null()))) == null
+    assert host.undo(host.recorded()[-1]["id"]).json["labels"] == {"a": [1, True]}
+
+
+def test_what_a_receiver_changes_in_place_is_put_back(
+    make_host: MakeHost, database_url: str
+) -> None:
+    class Schema(BuildSchema):
+        labels = fields.Raw(required=True)
+
+    def fix(sender: Any, build: Any, **told: Any) -> None:
+        build.labels["fixed"] = True
+
+    model = model_of(labels=sa.Column(MutableDict.as_mutable(sa.JSON)))
+    rows = [row_of(labels={"a": 1})]
+    host = make_host(database_url, model=model, schema=Schema, history=history_of(model), rows=rows)
+    with build_updating.connected_to(fix, host.app):
+        first = change(host, status="error")
+    assert host.revisions().json[0]["changes"] == {
+        "status": {"before": "created", "after": "error"},
+        "labels": {"before": {"a": 1}, "after": {"a": 1, "fixed": True}},
+    }
+    assert host.undo(first).json == OCTOCAT | {"labels": {"a": 1}}
+
+
+def test_a_model_that_stumbles_over_none_refuses_it(make_host: MakeHost, database_url: str) -> None:
+    def strip(self: Any, key: str, value: str) -> str:
+        return value.strip()
+
+    model = model_of(strip=validates("deploy")(strip))
+    history = history_of(model)
+    host = make_host(database_url, model=model, history=history, rows=[row_of()])
+    host.execute("UPDATE builds SET deploy = NULL")
+    first = change(host, deploy="x")
+    refused = host.undo(first)
+    assert refused.status_code == 400
+    assert refused.json["fields"] == {"deploy": ["refused by the model"]}
+    assert host.row()["deploy"] == "x"
+
+
+class Sentinel(fields.Integer):
+    """A number of which -1 is shown as null."""
+
+    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        return None if value == -1 else value
+
+    def deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        return -1 if value is None else super().deserialize(value, *args, **kwargs)
+
+
+def test_a_null_that_is_none_of_the_column_is_the_schemas_to_read(
+    make_host: MakeHost, database_url: str
+) -> None:
+    class Schema(BuildSchema):
+        slot = Sentinel(required=True, allow_none=True)
+
+    model = model_of(slot=sa.Column(sa.Integer, nullable=False))
+    rows = [row_of(slot=-1)]
+    host = make_host(database_url, model=model, schema=Schema, history=history_of(model), rows=rows)
+    first = change(host, slot=5)
+    assert host.undo(first).json["slot"] is None
+    assert host.row()["slot"] == -1
+    assert host.undo(host.recorded()[-1]["id"]).json["slot"] == 5
+
+
+def test_hooks_may_have_a_zero_of_their_own(make_host: MakeHost, database_url: str) -> None:
+    class Schema(BuildSchema):
+        @post_dump
+        def none(self, data: Any, **kwargs: Any) -> Any:
+            return data | {"deploy": data["deploy"] or "none"}
+
+        @pre_load
+        def empty(self, data: Any, **kwargs: Any) -> Any:
+            return data | {"deploy": "" if data["deploy"] == "none" else data["deploy"]}
+
+    model = model_of()
+    host = make_host(database_url, model=model, schema=Schema, history=history_of(model))
+    host.execute("UPDATE builds SET deploy = NULL")
+    first = change(host, deploy="x")
+    assert host.undo(first).json["deploy"] == "none"
+    assert host.row()["deploy"] is None
+    assert host.undo(host.recorded()[-1]["id"]).json["deploy"] == "x"
 
 
 def test_protected_members_are_neither_put_back_nor_in_the_way(
