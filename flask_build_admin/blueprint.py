@@ -16,6 +16,7 @@ from .gate import Auth, Gate
 from .schema import BuildSchema
 from .store import BuildStore
 from .views import PARAMETERS, BuildViews
+from .waiting import UNFINISHED
 
 View = Callable[..., Response]
 
@@ -23,8 +24,9 @@ View = Callable[..., Response]
 class BuildAdmin(Blueprint):
     """The admin build routes, as a blueprint to register on a Flask app.
 
-    ``PUT <prefix>/build`` overwrites a whole build, ``GET <prefix>/build/<id>`` fetches one. With
-    a ``history``, ``GET <prefix>/build/<id>/revisions`` lists what was changed of it, and ``POST
+    ``PUT <prefix>/build`` overwrites a whole build, ``GET <prefix>/build/<id>`` fetches one, ``GET
+    <prefix>/builds/queue`` lists those that wait or run. With a ``history``, ``GET
+    <prefix>/build/<id>/revisions`` lists what was changed of one, and ``POST
     <prefix>/build/<id>/revisions/<revision>/undo`` puts back what one revision has changed.
 
     :param model: the host's mapped class.
@@ -37,6 +39,8 @@ class BuildAdmin(Blueprint):
         change whose body is what it must be, after ``auth`` has agreed.
     :param require_if_match: whether a change without ``If-Match`` is refused with 428.
     :param require_reason: whether a change without ``?reason=`` is refused with 400.
+    :param queue_statuses: of the builds that wait or run, as the member ``status`` has them; empty:
+        there is no queue.
     :param auth_parameters: names of query parameters that ``auth`` reads; any other than these and
         the blueprint's own is refused with 400.
     :param max_content_length: of a body, in bytes, at least 1.
@@ -56,6 +60,7 @@ class BuildAdmin(Blueprint):
         actor: Callable[[], Any] | None = None,
         require_if_match: bool = False,
         require_reason: bool = False,
+        queue_statuses: Collection[str] = UNFINISHED,
         auth_parameters: Collection[str] = (),
         max_content_length: int = 262_144,
         name: str = "build_admin",
@@ -81,7 +86,12 @@ class BuildAdmin(Blueprint):
                 " read another parameter, or a header."
             )
         self.store = BuildStore(
-            model, session, schema, history=history, require_reason=require_reason
+            model,
+            session,
+            schema,
+            history=history,
+            require_reason=require_reason,
+            queue_statuses=queue_statuses,
         )
         self._gate = Gate(auth, max_content_length, self.store.rollback)
         views = BuildViews(
@@ -93,6 +103,8 @@ class BuildAdmin(Blueprint):
         one = "/build/<build_id>"
         self._mount("/build", "overwrite", {"PUT": views.overwrite})
         self._mount(one, "fetch", dict.fromkeys(("GET", "HEAD"), views.fetch))
+        if self.store.has_queue:
+            self._mount("/builds/queue", "queue", dict.fromkeys(("GET", "HEAD"), views.queue))
         if history is not None:
             revisions = dict.fromkeys(("GET", "HEAD"), views.revisions)
             self._mount(f"{one}/revisions", "revisions", revisions)

@@ -14,7 +14,7 @@ from .body import SCALARS, Document
 from .columns import evaluates_none, keeps, limit
 from .compiled import Check, Show, compile_check, compile_show, compiles
 from .errors import BuildNotFound, InvalidBuild
-from .model import attribute_of, column_of, id_field, led_by, mapper_of, member_of
+from .model import attribute_of, column_of, field_of, led_by, mapper_of, member_of
 from .schema import BuildSchema
 
 _DECIMAL = re.compile("0|[1-9][0-9]{0,99}")
@@ -57,7 +57,7 @@ class BuildCodec:
         #: Attributes that may come back from the database otherwise than they were assigned, and
         #: the names by which the mapper knows them.
         self.doubtful: dict[str, str] = {}
-        self.id_attribute, self.id_field = id_field(self.schema)
+        self.id_attribute, self.id_field = field_of(self.schema, "id")
         self.id_field.required = True  # whatever the host says: no other member tells which build
         for name, field in self.schema.fields.items():
             member = member_of(name, field)

@@ -68,17 +68,15 @@ def mapper_of(
     return mapper
 
 
-def id_field(schema: BuildSchema) -> tuple[str, fields.Field[Any]]:
-    """Get the attribute and the field of the member ``id``.
+def field_of(schema: BuildSchema, member: str) -> tuple[str, fields.Field[Any]]:
+    """Get the attribute and the field of a member.
 
     :raises ConfigurationError: the schema has none.
     """
     for name, field in schema.fields.items():
-        if member_of(name, field) == "id":
+        if member_of(name, field) == member:
             return attribute_of(name, field), field
-    raise ConfigurationError(
-        f"{type(schema).__name__} has no member 'id': it says which build is overwritten."
-    )
+    raise ConfigurationError(f"{type(schema).__name__} has no member {member!r}.")
 
 
 def check_members(model: type[Any], schema: BuildSchema) -> str:
@@ -89,7 +87,7 @@ def check_members(model: type[Any], schema: BuildSchema) -> str:
     """
     for name, field in schema.fields.items():
         _check_member(model, f"{type(schema).__name__}.{name}", attribute_of(name, field), field)
-    attribute, _ = id_field(schema)
+    attribute, _ = field_of(schema, "id")
     if isinstance(inspect.getattr_static(model, attribute), property):
         raise ConfigurationError(
             f"{model.__name__}.{attribute} is a property, and no query can find a build by it:"

@@ -27,12 +27,12 @@ def boolean(text: str) -> bool:
     return _BOOLEANS[text]
 
 
-def whole(most: int) -> Reader:
-    """Make a reader of plain decimal numbers from 1 to ``most``."""
+def whole(most: int, *, least: int = 1) -> Reader:
+    """Make a reader of plain decimal numbers from ``least`` to ``most``."""
 
     def read(text: str) -> int:
-        if not _DECIMAL.fullmatch(text) or not 1 <= int(text) <= most:
-            raise ValueError(f"not a whole number from 1 to {most}")
+        if not _DECIMAL.fullmatch(text) or not least <= int(text) <= most:
+            raise ValueError(f"not a whole number from {least} to {most}")
         return int(text)
 
     return read

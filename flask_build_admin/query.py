@@ -26,8 +26,9 @@ class BuildQuery:
     """
 
     def __init__(self, model: type[Any], attribute: str, members: list[str]) -> None:
+        #: The id of a build, in a query.
+        self.id: Any = getattr(model, attribute)
         self._model = model
-        self._attribute = attribute
         self._members = members
         self._write_locks: dict[str, Update | None] = {}
 
@@ -55,9 +56,13 @@ class BuildQuery:
 
     @cached_property
     def _select(self) -> Select[Any]:
+        return self.every.where(self.id == bindparam("build_id"))
+
+    @cached_property
+    def every(self) -> Select[Any]:
+        """All builds, each with all that its members show."""
         # populate_existing: the host's auth may have loaded the row before it was locked.
-        is_it = getattr(self._model, self._attribute) == bindparam("build_id")
-        query = select(self._model).where(is_it).execution_options(populate_existing=True)
+        query = select(self._model).execution_options(populate_existing=True)
         # What is deferred would be read by another statement: without the lock, and on MariaDB as
         # it was when the host's auth began the transaction.
         mapper = mapper_of(self._model)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Any, Unpack
 
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
@@ -20,6 +21,7 @@ from .revision import Revision
 from .schema import BuildSchema
 from .transaction import begin, rollback, transaction
 from .update import Change, Terms, Update, require_same_id
+from .waiting import UNFINISHED, BuildQueue
 
 
 class BuildStore:
@@ -30,6 +32,7 @@ class BuildStore:
     :param schema: what a build looks like in JSON.
     :param history: the host's mapped class of revisions; None: changes are not recorded.
     :param require_reason: whether a change without a reason is refused.
+    :param queue_statuses: of the builds that wait or run, as the member ``status`` has them.
     :raises ConfigurationError: one of these is not what it must be, or they do not fit each other.
     """
 
@@ -41,6 +44,7 @@ class BuildStore:
         *,
         history: type[Any] | None = None,
         require_reason: bool = False,
+        queue_statuses: Collection[str] = UNFINISHED,
     ) -> None:
         if not callable(session) or isinstance(session, sessionmaker | type):
             raise ConfigurationError(
@@ -60,6 +64,13 @@ class BuildStore:
         if history is not None:
             self._history = BuildHistory(history, column_of(model, id_attribute))
         self._reasons = Reasons(history, require_reason)
+        self._queue: BuildQueue | None = None
+        if queue_statuses is UNFINISHED:
+            # Not every host has a status and a time that a query can ask for, or need have.
+            with suppress(ConfigurationError):
+                self._queue = BuildQueue(model, contract, self._query)
+        elif queue_statuses:
+            self._queue = BuildQueue(model, contract, self._query, queue_statuses)
         self._model = model
         self._schema = schema
         self._session = session
@@ -147,6 +158,39 @@ class BuildStore:
             _, value = self._find(session, bind, codec, build_id)
             connection = session.connection({"bind": bind})
             return history.newest(connection, codec, value, limit, before)
+
+    @property
+    def has_queue(self) -> bool:
+        """Whether the builds that wait or run can be asked for."""
+        return self._queue is not None
+
+    def queue(
+        self,
+        *,
+        limit: int = 100,
+        after: int | None = None,
+        before: int | None = None,
+        below: str | None = None,
+    ) -> list[Document]:
+        """List the builds that wait or run, those first that were created last.
+
+        :param limit: how many at the most.
+        :param after: the UNIX epoch second that they were created after.
+        :param before: the UNIX epoch second that they were created before.
+        :param below: the id, as text, of the build that they come after in this order.
+        :raises BuildNotFound: ``below`` is no id that a build could have.
+        :raises DatabaseUnavailable: the database cannot answer now.
+        """
+        if self._queue is None:
+            raise ConfigurationError("No queue can be asked for: pass queue_statuses=.")
+        session = self._current()
+        with transaction(session):
+            bind, codec = self._database(session)
+            start = None if below is None else codec.read_id(below)
+            begin(session)
+            return self._queue.newest(
+                session, bind, codec, limit, after=after, before=before, below=start
+            )
 
     def rollback(self) -> None:
         """Leave the current session without a transaction, whatever state it is in."""

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from flask import Request, Response, current_app, request
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from .answers import representation, told
 from .body import Document, Representation, decode, encode
-from .errors import InvalidBuild, PreconditionFailed, PreconditionRequired
+from .errors import (
+    BuildNotFound,
+    InvalidBuild,
+    InvalidParameter,
+    PreconditionFailed,
+    PreconditionRequired,
+)
+from .fields import UnixTime
 from .history import LAST
 from .parameters import Reader, boolean, read_parameters, whole
 from .store import BuildStore
@@ -26,12 +33,21 @@ _PATH = "/:@!$&'()*+,;="
 #: Revisions that are listed where no limit is given, and at the most.
 PAGE, LARGEST_PAGE = 50, 200
 
-#: The parameters of a change, and those of a list of revisions.
+#: Builds that are listed where no limit is given, and at the most.
+QUEUE, LONGEST_QUEUE = 100, 1000
+
+#: The parameters of a change, those of a list of revisions, and those of the queue.
 _CHANGE: dict[str, Reader] = {"reason": str, "dry_run": boolean}
 _LIST: dict[str, Reader] = {"limit": whole(LARGEST_PAGE), "before": whole(LAST)}
+_QUEUE: dict[str, Reader] = {
+    "limit": whole(LONGEST_QUEUE),
+    "after": whole(UnixTime.latest, least=0),
+    "before": whole(UnixTime.latest),
+    "below": str,
+}
 
 #: The names of all of them.
-PARAMETERS = frozenset({*_CHANGE, *_LIST})
+PARAMETERS = frozenset({*_CHANGE, *_LIST, *_QUEUE})
 
 
 class BuildViews:
@@ -86,8 +102,20 @@ class BuildViews:
         page = found[:limit]
         following = None
         if len(found) > limit:
-            following = f"{quote(_here(request), _PATH)}?limit={limit}&before={page[-1].id}"
+            following = _following(request, {"limit": limit, "before": page[-1].id})
         return told(encode([revision.document for revision in page]), following)
+
+    def queue(self, **_: Any) -> Response:
+        """Answer the builds that wait or run, the newest first."""
+        parameters = {"limit": QUEUE} | self._parameters(request, _QUEUE)
+        try:
+            builds = self._store.queue(**parameters)
+        except BuildNotFound as error:
+            raise InvalidParameter({"below": ["no id of a build"]}) from error
+        following = None
+        if len(builds) == parameters["limit"]:
+            following = _following(request, parameters | {"below": builds[-1]["id"]})
+        return told(encode(builds), following)
 
     def undo(self, build_id: str, revision_id: str, **_: Any) -> Response:
         """Put back what one revision has changed."""
@@ -151,6 +179,10 @@ class BuildViews:
 def _here(current: Request) -> str:
     # One slash: two would begin the name of another server.
     return "/" + f"{current.script_root}{current.path}".strip("/")
+
+
+def _following(current: Request, parameters: dict[str, Any]) -> str:
+    return f"{quote(_here(current), _PATH)}?{urlencode(parameters)}"
 
 
 def _changed(change: Change, terms: Terms, builds: str) -> Response:

@@ -14,7 +14,7 @@ Headers = Mapping[str, str]
 
 CHANGED = OCTOCAT | {"status": "error", "error": "worker lost"}
 METHODS = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "TRACE", "BREW"]
-VIEWS = {URL: {"PUT"}, f"{URL}/1": {"GET", "HEAD"}}
+VIEWS = {URL: {"PUT"}, f"{URL}/1": {"GET", "HEAD"}, f"{URL}s/queue": {"GET", "HEAD"}}
 UNDO = f"{URL}/1/revisions/1/undo"
 HISTORY = {f"{URL}/1/revisions": {"GET", "HEAD"}, UNDO: {"POST"}}
 

@@ -188,6 +188,7 @@ def test_the_host_lists_the_routes_as_they_are(host: Host) -> None:
     assert sorted(rows) == [
         ["build_admin.fetch", "GET", "/api/v1/admin/build/<build_id>"],
         ["build_admin.overwrite", "PUT", "/api/v1/admin/build"],
+        ["build_admin.queue", "GET", "/api/v1/admin/builds/queue"],
     ]
 
 

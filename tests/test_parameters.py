@@ -28,6 +28,7 @@ ROUTES: dict[str, tuple[str, str]] = {
     "fetch": ("GET", f"{URL}/1"),
     "head": ("HEAD", f"{URL}/1"),
     "revisions": ("GET", f"{URL}/1/revisions"),
+    "queue": ("GET", f"{URL}s/queue"),
     "undo": ("POST", f"{URL}/1/revisions/2/undo"),
 }
 
@@ -40,8 +41,10 @@ QUERIES: dict[str, tuple[str, tuple[str, ...], str]] = {
     "dry_run": ("dry_run=true", CHANGES, "dry_run: unknown parameter"),
     "no_dry_run": ("dry_run=false", CHANGES, "dry_run: unknown parameter"),
     "reason": ("reason=lost", CHANGES, "reason: unknown parameter"),
-    "limit": ("limit=200", ("revisions",), "limit: unknown parameter"),
-    "before": (f"before={2**63 - 1}", ("revisions",), "before: unknown parameter"),
+    "limit": ("limit=200", ("revisions", "queue"), "limit: unknown parameter"),
+    "before": ("before=9", ("revisions", "queue"), "before: unknown parameter"),
+    "after": ("after=0", ("queue",), "after: unknown parameter"),
+    "below": ("below=1", ("queue",), "below: unknown parameter"),
     "misspelt": ("dryrun=true", (), "dryrun: unknown parameter"),
     "another_case": ("Dry_Run=true", (), "Dry_Run: unknown parameter"),
     "spaced": ("dry_run+=true", (), "dry_run : unknown parameter"),
@@ -102,6 +105,21 @@ FORMS: dict[str, tuple[str, str, str]] = {
             f"before: not a whole number from 1 to {2**63 - 1}",
         )
         for text in ("", "0", "-1", "abc", str(2**63), str(10**30))
+    },
+    **{
+        query: ("queue", query, f"{query.partition('=')[0]}: not a whole number from {form}")
+        for query, form in {
+            "limit=0": "1 to 1000",
+            "limit=1001": "1 to 1000",
+            "after=-1": "0 to 253402300799",
+            "after=253402300800": "0 to 253402300799",
+            "before=0": "1 to 253402300799",
+            "before=2018-01-01": "1 to 253402300799",
+        }.items()
+    },
+    **{
+        f"below={text}": ("queue", f"below={text}", "below: no id of a build")
+        for text in ("", "0", "01", "abc", "1.0", str(10**30))
     },
     "every_problem": (
         "revisions",
