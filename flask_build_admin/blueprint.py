@@ -7,10 +7,12 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 from flask.blueprints import BlueprintSetupState
+from flask.sansio.app import App
 from sqlalchemy.orm import Session
 from werkzeug.exceptions import MethodNotAllowed
 
 from .answers import methods
+from .cli import COMMANDS, make_commands
 from .errors import ConfigurationError
 from .gate import Auth, Gate
 from .schema import BuildSchema
@@ -100,15 +102,28 @@ class BuildAdmin(Blueprint):
         self.before_request(self._gate.enter)
         self.after_request(self._gate.seal)
         self.register_error_handler(500, self._gate.crash)
+        self.cli = make_commands(self.store)
         one = "/build/<build_id>"
         self._mount("/build", "overwrite", {"PUT": views.overwrite})
         self._mount(one, "fetch", dict.fromkeys(("GET", "HEAD"), views.fetch))
         if self.store.has_queue:
             self._mount("/builds/queue", "queue", dict.fromkeys(("GET", "HEAD"), views.queue))
-        if history is not None:
+        if self.store.has_history:
             revisions = dict.fromkeys(("GET", "HEAD"), views.revisions)
             self._mount(f"{one}/revisions", "revisions", revisions)
             self._mount(f"{one}/revisions/<revision_id>/undo", "undo", {"POST": views.undo})
+
+    def register(self, app: App, options: dict[str, Any]) -> None:
+        """Register the routes, and the commands as a group named as the blueprint is there.
+
+        The first on an app has the commands as ``build-admin``, whatever its name.
+        """
+        name = options.get("name", self.name)
+        options.setdefault("cli_group", name.replace("_", "-"))
+        first = COMMANDS not in app.cli.commands
+        super().register(app, options)
+        if first:
+            app.cli.add_command(self.cli, COMMANDS)
 
     def _mount(self, rule: str, endpoint: str, views: Mapping[str, View]) -> None:
         allowed = sorted({*views, "OPTIONS"})

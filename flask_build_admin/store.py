@@ -72,7 +72,7 @@ class BuildStore:
         elif queue_statuses:
             self._queue = BuildQueue(model, contract, self._query, queue_statuses)
         self._model = model
-        self._schema = schema
+        self.schema = schema
         self._session = session
         self._codecs: dict[str, BuildCodec] = {}
 
@@ -160,6 +160,11 @@ class BuildStore:
             return history.newest(connection, codec, value, limit, before)
 
     @property
+    def has_history(self) -> bool:
+        """Whether changes are recorded."""
+        return self._history is not None
+
+    @property
     def has_queue(self) -> bool:
         """Whether the builds that wait or run can be asked for."""
         return self._queue is not None
@@ -230,5 +235,5 @@ class BuildStore:
         if dialect.name not in self._codecs:
             if self._history is not None:
                 self._history.check_bind(session, bind)
-            self._codecs[dialect.name] = BuildCodec(self._schema, self._model, dialect)
+            self._codecs[dialect.name] = BuildCodec(self.schema, self._model, dialect)
         return bind, self._codecs[dialect.name]

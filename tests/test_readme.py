@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from hashlib import sha256
@@ -21,9 +22,11 @@ from flask_sqlalchemy import SQLAlchemy
 from hosts import OCTOCAT, URL, model_of
 from marshmallow import Schema
 from sqlalchemy.orm import DeclarativeBase
+from terminals import at_terminal
 from test_schema import Status
 
-from example_app import Base, Build, User, token_auth
+from example_app import Base, Build, User, create_app, token_auth
+from example_app import db as example_db
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -233,6 +236,33 @@ def test_the_signals(server: ModuleType, capsys: pytest.CaptureFixture[str]) -> 
         [audit] = server.db.session.scalars(sa.select(Audit))
         assert audit.before == OCTOCAT
         assert audit.after["status"] == "error"
+
+
+def test_the_terminal(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ci.db'}"
+    app = create_app({"SQLALCHEMY_DATABASE_URI": url})
+    with app.app_context():
+        example_db.session.execute(sa.update(Build).values(status="running"))
+        example_db.session.commit()
+    [console] = re.findall(r"^```console\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    steps = [step.partition("\n") for step in console.split("$ flask ")[1:]]
+    assert len(steps) == 5
+    for command, _, printed in steps:
+        outcome = at_terminal(
+            app, *shlex.split(command), answers="y\n", NO_COLOR="1", LOGNAME="mona"
+        )
+        assert outcome.code == 0
+        # What is typed is shown at once, and not where it is asked for.
+        shown = outcome.output.replace("y\n", "", 1).replace("[y/N]: ", "[y/N]: y\n")
+        assert not printed or plain_times(shown) == plain_times(printed)
+    with app.app_context():
+        assert example_db.session.get_one(Build, 1).status == "running"
+        example_db.engine.dispose()
+
+
+def plain_times(text: str) -> str:
+    text = re.sub(r"[0-9]+d [0-9]+h ", "AGE ", text)
+    return re.sub(r"\b20[0-9-]+ [0-9:]+Z", "TIME", text)
 
 
 def test_every_block_is_tested() -> None:

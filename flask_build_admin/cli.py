@@ -1,0 +1,260 @@
+"""``flask build-admin``: the same work from a shell on the server, by the same store."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import re
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import IO, Any
+
+import click
+from flask import current_app
+from flask.cli import AppGroup
+from marshmallow import fields
+from werkzeug.exceptions import HTTPException
+
+from .body import Document, decode, encode
+from .editing import edit
+from .errors import (
+    BuildError,
+    BuildNotFound,
+    ChangedSince,
+    ConfigurationError,
+    DatabaseFailure,
+    DatabaseUnavailable,
+    PreconditionFailed,
+    RevisionNotFound,
+)
+from .fields import UnixTime
+from .model import member_of
+from .proposal import Refusal, Unchanged, find, propose, revisions, sentences
+from .store import BuildStore
+from .terminal import UNITS, age, difference, headline, lines, table
+from .update import Change
+
+#: The name of the group.
+COMMANDS = "build-admin"
+
+#: What a command ends with; any other refusal is 1, and wrong usage is 2.
+EXIT_CODES: dict[type[BuildError], int] = {
+    PreconditionFailed: 3,
+    ChangedSince: 3,
+    BuildNotFound: 4,
+    RevisionNotFound: 4,
+    DatabaseUnavailable: 5,
+    DatabaseFailure: 5,
+}
+
+_HELP = """Find the stuck build, repair it, and take that back.
+
+\b
+Exit codes: 0 done, 1 refused, 2 wrong usage, 3 changed meanwhile,
+4 no such build or revision, 5 the database."""
+
+#: Builds in a table of the queue, and revisions in a list, at the most.
+_MOST = 1000
+_REVISIONS = 50
+
+Command = Callable[..., Any]
+
+
+class Commands(AppGroup):
+    """The commands; what they refuse is one sentence on standard error, and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        if os.environ.get("NO_COLOR"):
+            ctx.color = False
+        try:
+            return super().invoke(ctx)
+        except BuildError as error:
+            raise Refusal("\n".join(sentences(error)), EXIT_CODES.get(type(error), 1)) from error
+        except HTTPException as error:  # of a receiver of build_updating
+            raise Refusal(error.description or error.name) from error
+        except ConfigurationError as error:
+            raise Refusal(str(error)) from error
+
+
+def _span(text: str) -> int:
+    """Read a time span, ``90s``, ``10m``, ``2h`` or ``3d``, as its seconds."""
+    found = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+    if found is None:
+        raise click.BadParameter(f"{text!r} is no time span such as 90s, 10m, 2h or 3d.")
+    return int(found[1]) * UNITS[found[2]]
+
+
+def _changes(command: Command) -> Command:
+    """Give a command the options of one that changes a build."""
+    for option in (
+        click.option("--reason", help="Why, for the history and the log."),
+        click.option("--actor", help="Who is acting.  [default: the user of the system]"),
+    ):
+        command = option(command)
+    return command
+
+
+def _proposes(command: Command) -> Command:
+    """… and of one that asks before."""
+    for option in (
+        click.option("--yes", is_flag=True, help="Do not ask."),
+        click.option("--dry-run", is_flag=True, help="Only show what would be changed."),
+    ):
+        command = option(command)
+    return _changes(command)
+
+
+def _terms(actor: str | None, reason: str | None) -> dict[str, Any]:
+    return {
+        "actor": actor or getpass.getuser(),
+        "reason": reason,
+        "sender": current_app._get_current_object(),  # type: ignore[attr-defined]
+    }
+
+
+def make_commands(store: BuildStore) -> Commands:
+    """Make the commands of one blueprint.
+
+    :param store: of its builds.
+    """
+    group = Commands(COMMANDS, help=_HELP)
+    as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+    @group.command("show")
+    @click.argument("build_id", metavar="ID")
+    @as_json
+    def show(build_id: str, as_json: bool) -> None:
+        """Show one build; its JSON is what apply takes."""
+        build = store.find(build_id)
+        click.echo(build.body, nl=False) if as_json else _print(lines(build.document))
+
+    @group.command("edit")
+    @click.argument("build_id", metavar="ID")
+    @_changes
+    def edit_(build_id: str, **who: str | None) -> None:
+        """Edit one build in $VISUAL or $EDITOR."""
+        edit(store, build_id, partial(_overwrite, store, **_terms(**who)))
+
+    @group.command("apply")
+    @click.argument("file", type=click.File("rb"))
+    @_proposes
+    def apply(file: IO[bytes], yes: bool, dry_run: bool, **who: str | None) -> None:
+        """Put a whole build from a file, or from standard input as -."""
+        change = partial(_overwrite, store, decode(file.read()), **_terms(**who))
+        propose(change, yes=yes, dry_run=dry_run, seen=Unchanged())
+
+    @group.command("set")
+    @click.argument("build_id", metavar="ID")
+    @click.argument("members", metavar="MEMBER=VALUE...", nargs=-1, required=True)
+    @_proposes
+    def set_(
+        build_id: str, members: tuple[str, ...], yes: bool, dry_run: bool, **who: str | None
+    ) -> None:
+        """Change members of one build.
+
+        The value "now" of a time is the current second.
+        """
+        changed = _read_members(store, members)
+        build = find(store, build_id)
+        change = partial(_overwrite, store, build.document | changed, **_terms(**who))
+        propose(change, yes=yes, dry_run=dry_run, seen=Unchanged(build))
+
+    if store.has_queue:
+        _add_queue(group, store, as_json)
+    if store.has_history:
+        _add_history(group, store)
+    return group
+
+
+def _add_queue(group: Commands, store: BuildStore, as_json: Command) -> None:
+    @group.command("queue")
+    @click.option("--older-than", type=_span, metavar="SPAN", help="Such as 90s, 10m, 2h or 3d.")
+    @as_json
+    def queue(older_than: int | None, as_json: bool) -> None:
+        """List the builds that wait or run, the newest first."""
+        now = int(time.time())
+        before = None if older_than is None else max(now - older_than, 1)
+        builds = store.queue(limit=_MOST, before=before)
+        if as_json:
+            click.echo(encode(builds), nl=False)
+            return
+        members = ("id", "repo_id", "number", "status", "created", "host", "title")
+        rows = [[_cell(build, member, now) for member in members] for build in builds]
+        _print(table(("id", "repo", "number", "status", "age", "host", "title"), rows))
+        if len(builds) == _MOST:
+            click.echo(f"These are {_MOST}, and there may be more: ask by --older-than.", err=True)
+
+
+def _add_history(group: Commands, store: BuildStore) -> None:
+    @group.command("history")
+    @click.argument("build_id", metavar="ID")
+    @click.option("--limit", type=click.IntRange(1), default=_REVISIONS, show_default=True)
+    def history(build_id: str, limit: int) -> None:
+        """List what was changed of one build, the newest first."""
+        for revision in store.revisions(build_id, limit=limit):
+            click.echo(headline(revision))
+            for line in difference(revision.changes):
+                click.echo(f"  {line}")
+
+    @group.command("undo")
+    @click.argument("build_id", metavar="ID")
+    @click.argument("revision_id", metavar="[REVISION]", required=False)
+    @_proposes
+    def undo(
+        build_id: str, revision_id: str | None, yes: bool, dry_run: bool, **who: str | None
+    ) -> None:
+        """Take back one revision of a build, the newest if none is named."""
+        if revision_id is None:
+            newest = revisions(store, build_id, limit=1)
+            if not newest:
+                raise RevisionNotFound
+            revision_id = str(newest[0].id)
+        change = partial(store.undo, build_id, revision_id, **_terms(**who))
+        propose(change, yes=yes, dry_run=dry_run, seen=Unchanged())
+
+
+def _overwrite(store: BuildStore, document: Document, **terms: Any) -> Change:
+    return store.overwrite(document, **terms)
+
+
+def _print(lines: Any) -> None:
+    for line in lines:
+        click.echo(line)
+
+
+def _cell(build: Document, member: str, now: int) -> str:
+    value = build.get(member, "")
+    if member == "created":
+        return age(now - value) if value else ""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _read_members(store: BuildStore, members: tuple[str, ...]) -> Document:
+    """Read the members of a command line as the schema would have them.
+
+    :raises click.UsageError: one is not of the form, or given twice.
+    """
+    known = {member_of(name, field): field for name, field in store.schema().fields.items()}
+    document: Document = {}
+    for text in members:
+        member, equals, value = text.partition("=")
+        if not equals:
+            raise click.UsageError(f"{text!r} is not of the form MEMBER=VALUE.")
+        if member in document:
+            raise click.UsageError(f"{member!r} is given more than once.")
+        document[member] = _read_value(known.get(member), value)
+    return document
+
+
+def _read_value(field: fields.Field[Any] | None, text: str) -> Any:
+    if field is None or isinstance(field, fields.String):
+        return text
+    if text == "now" and isinstance(field, fields.Integer | UnixTime):
+        return int(time.time())
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text  # the name of an enum, say; the schema is to judge
