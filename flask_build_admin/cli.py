@@ -6,6 +6,8 @@ import getpass
 import json
 import os
 import re
+import shutil
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -109,10 +111,17 @@ def _proposes(command: Command) -> Command:
 
 def _terms(actor: str | None, reason: str | None) -> dict[str, Any]:
     return {
-        "actor": actor or getpass.getuser(),
+        "actor": actor or _user(),
         "reason": reason,
         "sender": current_app._get_current_object(),  # type: ignore[attr-defined]
     }
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # as in a container whose user has no name
+        return f"user {os.getuid()}"
 
 
 def make_commands(store: BuildStore) -> Commands:
@@ -183,7 +192,8 @@ def _add_queue(group: Commands, store: BuildStore, as_json: Command) -> None:
             return
         members = ("id", "repo_id", "number", "status", "created", "host", "title")
         rows = [[_cell(build, member, now) for member in members] for build in builds]
-        _print(table(("id", "repo", "number", "status", "age", "host", "title"), rows))
+        columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        _print(table(("id", "repo", "number", "status", "age", "host", "title"), rows, columns))
         if len(builds) == _MOST:
             click.echo(f"These are {_MOST}, and there may be more: ask by --older-than.", err=True)
 
@@ -243,6 +253,8 @@ def _read_members(store: BuildStore, members: tuple[str, ...]) -> Document:
         member, equals, value = text.partition("=")
         if not equals:
             raise click.UsageError(f"{text!r} is not of the form MEMBER=VALUE.")
+        if member == "id":
+            raise click.UsageError("The id cannot be set: it says which build is meant.")
         if member in document:
             raise click.UsageError(f"{member!r} is given more than once.")
         document[member] = _read_value(known.get(member), value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
@@ -54,12 +53,15 @@ def headline(revision: Revision) -> str:
     return printable(f"{revision.id}  {at}  {actor}{reason}")
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Write rows below a head, no line wider than the terminal: the widest column gives way."""
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], columns: int | None) -> Iterator[str]:
+    """Write rows below a head.
+
+    :param columns: that no line has more than, the widest cells give way; None: as many as needed.
+    """
     cells = [[printable(cell) for cell in row] for row in (head, *rows)]
     widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
-    room = shutil.get_terminal_size().columns - 2 * (len(widths) - 1)
-    while sum(widths) > max(room, len(widths)):
+    gaps = 2 * (len(widths) - 1)
+    while columns is not None and sum(widths) > max(columns - gaps, len(widths)):
         widths[widths.index(max(widths))] -= 1
     for row in cells:
         yield "  ".join(map(_fit, row, widths)).rstrip()

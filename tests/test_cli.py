@@ -109,6 +109,18 @@ def test_nobody_is_asked_in_a_pipe(kept: Host) -> None:
     assert kept.recorded()[0]["actor"] == "mona"
 
 
+def test_an_actor_without_a_name_is_a_number(kept: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def unknown(number: int) -> Any:
+        raise KeyError(number)
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert pipe(kept, *SET, "--yes").code == 0
+    assert kept.recorded()[0]["actor"] == f"user {os.getuid()}"
+
+
 def test_a_dry_run_only_shows(kept: Host) -> None:
     for arguments in ((*SET, "--dry-run"), (*SET, "--dry-run", "--yes")):
         shown = pipe(kept, *arguments)
@@ -170,7 +182,7 @@ REFUSALS: dict[str, tuple[tuple[str, ...], int, str]] = {
         1,
         "number: less than 1\nparent: not an integer\nextra: unknown",
     ),
-    "another_id": (("set", "1", "id=2", "--yes"), 4, "There is no such build."),
+    "another_id": (("set", "1", "id=2", "--yes"), 2, "it says which build is meant"),
     "no_file": (("apply", "nowhere.json"), 2, "No such file"),
     "no_value": (("set", "1", "status"), 2, "'status' is not of the form MEMBER=VALUE."),
     "member_twice": (("set", "1", "title=a", "title=b"), 2, "'title' is given more than once."),
@@ -321,6 +333,7 @@ def test_the_queue_fits_the_terminal(make_host: MakeHost, sqlite_url: str) -> No
     for columns in (30, 40, 50, 60):
         assert columns_of(run(host, "queue", columns=columns).output) <= columns
     wide = run(host, "queue", columns=300).output
+    assert pipe(host, "queue").output == wide
     assert "漢字" * 40 in wide
     assert "\\x1b[2Jgone\\u202e" in wide
     assert ESCAPE not in wide
