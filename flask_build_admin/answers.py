@@ -14,7 +14,7 @@ from .errors import DatabaseUnavailable, Problems, plain
 #: What a client needs of an answer that the host made and the contract has another form for.
 _KEPT = frozenset({"www-authenticate", "retry-after", "allow", "set-cookie", "vary"})
 
-#: Of every answer that has a body. None is to be kept on the way: the next may be another.
+#: Of every answer that has a body. None is to be stored: it may be older than the build.
 _HEADERS = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
 
 

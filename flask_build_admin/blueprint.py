@@ -38,7 +38,7 @@ class BuildAdmin(Blueprint):
     :param history: the host's mapped class of revisions, made with ``BuildRevisionMixin``; None:
         no change is recorded, and none can be undone.
     :param actor: answers who is acting, for the signals, the log and the history; called for every
-        change whose body is what it must be, after ``auth`` has agreed.
+        put of a JSON object and every undo, previews too, after ``auth`` has agreed.
     :param require_if_match: whether a change without ``If-Match`` is refused with 428.
     :param require_reason: whether a change without ``?reason=`` is refused with 400.
     :param queue_statuses: of the builds that wait or run, as the member ``status`` has them; empty:

@@ -12,7 +12,7 @@ from sqlalchemy.orm.attributes import flag_modified, instance_dict
 
 from .body import SCALARS, Document
 from .codec import BuildCodec, Incoming
-from .errors import BuildConflict, InvalidBuild
+from .errors import BuildConflict, BuildNotFound, InvalidBuild
 
 #: How a model's @validates refuses; one that knows no None may stumble over it.
 _REFUSALS = (ValueError,)
@@ -25,6 +25,16 @@ def same(one: Any, other: Any) -> bool:
     if kind is type(other) and kind in SCALARS:
         return bool(one == other)
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+def require_same_id(document: Document, member: Any) -> None:
+    """See that the database has found the very build: it may find "abc" for "ABC".
+
+    :param member: the id that was asked for, as the member ``id`` has it.
+    :raises BuildNotFound: it has not.
+    """
+    if not same(document["id"], member):
+        raise BuildNotFound
 
 
 def changed(before: Document, after: Document) -> list[str]:

@@ -211,17 +211,17 @@ def _add_history(group: Commands, store: BuildStore) -> None:
 
     @group.command("undo")
     @click.argument("build_id", metavar="ID")
-    @click.argument("revision_id", metavar="[REVISION]", required=False)
+    @click.argument("revision_id", metavar="[REVISION]", type=int, required=False)
     @_proposes
     def undo(
-        build_id: str, revision_id: str | None, yes: bool, dry_run: bool, **who: str | None
+        build_id: str, revision_id: int | None, yes: bool, dry_run: bool, **who: str | None
     ) -> None:
         """Take back one revision of a build, the newest if none is named."""
         if revision_id is None:
             newest = revisions(store, build_id, limit=1)
-            if not newest:
-                raise RevisionNotFound
-            revision_id = str(newest[0].id)
+            revision_id = newest[0].id if newest else None
+        if revision_id is None:
+            raise RevisionNotFound
         change = partial(store.undo, build_id, revision_id, **_terms(**who))
         propose(change, yes=yes, dry_run=dry_run, seen=Unchanged())
 

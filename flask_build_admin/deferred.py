@@ -1,4 +1,4 @@
-"""What a database would say of a change no sooner than at the commit, asked of it before."""
+"""Constraints that a database checks at the commit, checked before: a preview has no commit."""
 
 from __future__ import annotations
 

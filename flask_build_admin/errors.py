@@ -67,6 +67,8 @@ class InvalidParameter(BuildError):
 
     def __init__(self, problems: Problems) -> None:
         super().__init__(_told(problems))
+        #: What is wrong, by the name of the parameter.
+        self.problems = problems
 
 
 class BuildNotFound(BuildError):
@@ -91,13 +93,16 @@ class BuildConflict(BuildError):
 
 
 class ChangedSince(BuildConflict):
-    """What a revision has given is there no more, so it cannot be taken back.
+    """A member has another value by now than the revision gave it: it cannot be undone.
 
     :param members: those that have another value now.
     """
 
     def __init__(self, members: Sequence[str]) -> None:
-        super().__init__(f"Changed since that revision: {', '.join(members)}.")
+        super().__init__(
+            f"Changed since that revision: {', '.join(members)}. Undo the later change first, or"
+            " put the whole build."
+        )
         #: The members that have another value now.
         self.members = members
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, insert, literal, select
+from sqlalchemy import BigInteger, Column, FromClause, insert, literal, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
@@ -21,8 +20,6 @@ from .record import shown
 from .revision import Revision
 
 _ATTRIBUTES = ("id", "build_id", "at", "actor", "reason", "before", "after")
-
-_DECIMAL = re.compile("[1-9][0-9]{0,18}")
 
 #: The largest id that a revision can have.
 LAST = 2**63 - 1
@@ -55,6 +52,7 @@ class BuildHistory:
         self._build_id = self._columns["build_id"]
         self._id = self._columns["id"]
         _check_ids(model.__name__, self._build_id, id_column)
+        _check_others(model.__name__, self._id.table, {*self._columns.values()})
         self._insert = insert(self._id.table)
         self._select = select(*(column.label(name) for name, column in self._columns.items()))
 
@@ -76,15 +74,16 @@ class BuildHistory:
         change: Revision,
         before: Document,
         after: Document,
-    ) -> None:
+    ) -> Revision:
         """Write a revision, for the caller to commit.
 
         :param build_id: as the model of the builds has it.
         :param change: says who changes the build, and why.
         :param before: the recorded document of the build before the change.
         :param after: … and after it.
+        :returns: the change with the ``id`` and the ``at`` of its revision.
         """
-        at = datetime.now(UTC).replace(microsecond=0)
+        at = datetime.now(UTC).replace(microsecond=0)  # or MariaDB would round it, up to the next
         values = {
             "build_id": build_id,
             "at": at if self._aware else at.replace(tzinfo=None),
@@ -94,20 +93,21 @@ class BuildHistory:
             "after": after,
         }
         row = {self._columns[name].key: value for name, value in values.items()}
-        connection.execute(self._insert, row)
+        written = connection.execute(self._insert, row)
+        revision_id, *_ = written.inserted_primary_key or [None]
+        return change._replace(id=revision_id, at=epoch(at))
 
     def find(
-        self, connection: Connection, codec: BuildCodec, build_id: Any, revision_id: str
+        self, connection: Connection, codec: BuildCodec, build_id: Any, revision_id: int
     ) -> tuple[Document, Document]:
         """Answer the recorded documents before and after the change of one revision.
 
         :param build_id: as the model of the builds has it.
-        :param revision_id: as text, as a path or a command line has it.
         :raises RevisionNotFound: the build has no such revision.
         """
-        if not _DECIMAL.fullmatch(revision_id) or int(revision_id) > LAST:
+        if not 1 <= revision_id <= LAST:
             raise RevisionNotFound
-        wanted = literal(int(revision_id), BigInteger)  # the column may be narrower
+        wanted = literal(revision_id, BigInteger)  # the column may be narrower
         query = self._select.where(self._build_id == build_id, self._id == wanted)
         found = connection.execute(query).one_or_none()
         if found is None or not _same_build(codec, found.build_id, build_id):
@@ -157,6 +157,16 @@ def _check_ids(name: str, own: Column[Any], builds: Column[Any] | None) -> None:
             f"{name}.build_id holds {holds.__name__}, but the id of a build is {needed.__name__}:"
             " declare it anew, of the type of that id, with index=True."
         )
+
+
+def _check_others(name: str, table: FromClause, own: set[Column[Any]]) -> None:
+    for column in table.columns:
+        given = column.nullable or column.default or column.server_default
+        if column not in own and not given:
+            raise ConfigurationError(
+                f"{name}.{column.key} needs a value that nobody gives it: let it be nullable, or"
+                " give it a default."
+            )
 
 
 def _held(column: Column[Any] | None) -> type[Any]:

@@ -34,7 +34,7 @@ class Reasons:
         """
         if reason is None:
             if self._required:
-                raise InvalidParameter({"reason": ["missing"]})
+                raise InvalidParameter({"reason": ["missing: a change needs one"]})
             return
         if dialect.name not in self._fields:
             field = fields.String(validate=_not_blank)

@@ -23,7 +23,7 @@ class BuildRevisionMixin:
 
     # Not annotated as Mapped: a base of dataclasses would take them for fields of its own.
 
-    #: Ascending in the order in which the changes of one build were made.
+    #: Ascending in the order in which the changes of one build were made; before a host's columns.
     id = mapped_column(
         BigInteger().with_variant(Integer, "sqlite"), primary_key=True, sort_order=-1
     )
@@ -44,12 +44,15 @@ class BuildRevisionMixin:
 class Revision(NamedTuple):
     """One change of one build, as it is shown."""
 
+    #: The id of the build, as the member ``id`` has it.
     build_id: Any
+    #: The name of who has made it; None: nobody is known.
     actor: str | None
+    #: Why; None: nothing was said.
     reason: str | None
     #: The members that differ, each with its value ``before`` and ``after``.
     changes: Document
-    #: None: a change that is not recorded.
+    #: None: a change that is not recorded, or only previewed.
     id: int | None = None
     #: When it was made: UNIX epoch, seconds.
     at: int | None = None

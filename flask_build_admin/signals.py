@@ -3,7 +3,7 @@
 Both signals are sent with the sender that the store was given (for a request, the Flask app) and
 the keyword arguments ``build`` (the host's object), ``before`` and ``after`` (whole documents),
 ``actor`` (what the host's callback answered, or None) and ``reason`` (of the change, or None).
-Neither is sent for a put that changes nothing.
+Neither is sent for a change that changes nothing.
 """
 
 from __future__ import annotations

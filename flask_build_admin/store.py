@@ -9,18 +9,18 @@ from typing import Any, Unpack
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from .body import Document, Representation
-from .change import changed
+from .change import changed, require_same_id
 from .codec import BuildCodec
 from .errors import ConfigurationError
 from .history import BuildHistory
 from .model import attribute_of, check_members, column_of, mapper_of
 from .query import Bind, BuildQuery
 from .reason import Reasons
-from .record import restore, reverted
 from .revision import Revision
 from .schema import BuildSchema
 from .transaction import begin, rollback, transaction
-from .update import Change, Terms, Update, require_same_id
+from .undo import restore, reverted
+from .update import Change, Terms, Update
 from .waiting import UNFINISHED, BuildQueue
 
 
@@ -112,14 +112,14 @@ class BuildStore:
             update.require()
             return update.apply(changed(update.before, incoming.document), incoming)
 
-    def undo(self, build_id: str, revision_id: str, **terms: Unpack[Terms]) -> Change:
+    def undo(self, build_id: str, revision_id: int, **terms: Unpack[Terms]) -> Change:
         """Put back what one revision of a build has changed, and commit.
 
         Members that the revision has not changed stay as they are, and so do protected ones. It
         is a change like any other: checked, recorded, and to be undone in its turn.
 
         :param build_id: the id as text, as a path or a command line has it.
-        :param revision_id: likewise.
+        :param revision_id: the ``id`` of the revision.
         :param terms: see ``Terms``.
         :raises BuildNotFound: there is no such build.
         :raises RevisionNotFound: the build has no such revision.

@@ -11,10 +11,9 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session
 
 from .body import Document, Representation
-from .change import assign, changes, reread, same, settle
+from .change import assign, changes, require_same_id, reread, settle
 from .codec import BuildCodec, Incoming
 from .deferred import constraints_checked
-from .errors import BuildNotFound
 from .faults import cause
 from .history import BuildHistory
 from .query import Bind, BuildQuery
@@ -56,11 +55,11 @@ class Update:
 
     :param session: the host's current session.
     :param bind: where it finds the builds.
-    :param query: finds the build.
-    :param codec: of the database.
-    :param history: where the change is recorded; None: nowhere.
+    :param query: finds and locks the build.
+    :param codec: translates between documents and the model, on this database.
+    :param history: records the change; None: nothing is recorded.
 
-    … and the terms of the change, see ``Terms``.
+    The others are the terms of the change, see ``Terms``.
     """
 
     #: The build itself, once it is locked.
@@ -128,7 +127,7 @@ class Update:
             with constraints_checked(self.connection):
                 change = self._write(members, incoming)
             rollback(self._session)
-            return change
+            return change._replace(revision=change.revision._replace(id=None, at=None))
         change = self._write(members, incoming)
         # All that may fail, and all that may ask the database, comes before the commit.
         self._session.commit()
@@ -149,14 +148,16 @@ class Update:
         revision = Revision(after["id"], _name_of(self._actor), self.reason, differences)
         if self._history is not None and differences:
             recorded = record(self.codec, self.build, after)
-            self._history.add(self.connection, self._id, revision, self._recorded, recorded)
+            revision = self._history.add(
+                self.connection, self._id, revision, self._recorded, recorded
+            )
         return Change(Representation.of(after), revision)
 
     def _announce(self, change: Change) -> None:
-        build_id, actor, reason, differences, *_ = change.revision
-        by = "" if actor is None else f" by {actor!r}"
-        why = "" if reason is None else f" because of {reason!r}"
-        log.info("build %r updated%s%s: %s", build_id, by, why, ", ".join(differences))
+        told = change.revision
+        by = "" if told.actor is None else f" by {told.actor!r}"
+        why = "" if told.reason is None else f" because of {told.reason!r}"
+        log.info("build %r updated%s%s: %s", told.build_id, by, why, ", ".join(told.changes))
         for receiver in receivers(build_updated, self._sender):
             with _ignored(self._session):
                 self._tell(receiver, change.build.document)
@@ -171,15 +172,6 @@ def _name_of(actor: Any) -> str | None:
         return None
     # An administrator whose name no database holds may repair a build all the same.
     return str(actor).replace("\0", r"\x00").encode(errors="backslashreplace").decode()
-
-
-def require_same_id(document: Document, member: Any) -> None:
-    """See that the database has found the very build: it may find "abc" for "ABC".
-
-    :raises BuildNotFound: it has not.
-    """
-    if not same(document["id"], member):
-        raise BuildNotFound
 
 
 @contextmanager

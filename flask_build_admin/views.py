@@ -46,6 +46,9 @@ _QUEUE: dict[str, Reader] = {
     "below": str,
 }
 
+#: The id of a revision, in a path.
+_REVISION = whole(LAST)
+
 #: The names of all of them.
 PARAMETERS = frozenset({*_CHANGE, *_LIST, *_QUEUE})
 
@@ -123,7 +126,11 @@ class BuildViews:
         parameters = self._parameters(current, _CHANGE)
         self._refuse_body(current)
         terms = self._terms(current, parameters)
-        change = self._store.undo(build_id, revision_id, **terms)
+        try:
+            revision = _REVISION(revision_id)
+        except ValueError:
+            revision = 0  # none has it, but the build is looked for first
+        change = self._store.undo(build_id, revision, **terms)
         builds = _here(current).rsplit("/", 4)[0]  # …/build/<id>/revisions/<revision>/undo
         return _changed(change, terms, builds)
 
@@ -145,8 +152,9 @@ class BuildViews:
 
     def _refuse_body(self, current: Request) -> None:
         """See that no body is sent where none means anything; ``{}`` is as good as none."""
-        # With a cookie of the administrator's, any page may have a browser send a POST that says
-        # of no type; one of JSON it sends only if the server allows it. Browsers name the page.
+        # Where a cookie lets the administrator in, any page can have the browser send a POST of no
+        # type, but one of JSON only after asking the server (CORS). A browser puts Origin on every
+        # POST (Fetch), so a request with it must be one of JSON.
         bare = not {"Content-Type", "Content-Encoding", "Origin"} & {*current.headers.keys()}
         if bare and not current.content_length and not current.get_data():
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial, wraps
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +25,7 @@ from flask_httpauth import MultiAuth
 from flask_jwt_extended import jwt_required
 from flask_wtf import CSRFProtect
 from hosts import ADMIN, OCTOCAT, URL, WORKER, Build, BuildRevision, Host, token_auth
-from sqlalchemy import Table, func, select, text
+from sqlalchemy import Table, func, insert, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import HTTPException, TooManyRequests, Unauthorized
@@ -178,6 +179,17 @@ LIST = f"{URL}/1/revisions"
 UNDO = f"{LIST}/1/undo"
 JSON = {"content_type": "application/json"}
 
+
+def late_undo(host: Host, **options: Any) -> Any:
+    """Undo a revision that gave a member another value than it has."""
+    assert host.history is not None
+    row = {"build_id": 1, "at": datetime.now(UTC), "before": OCTOCAT, "after": CHANGED}
+    with host.engine.begin() as connection:
+        inserted = connection.execute(insert(host.history.__table__), row)
+        [revision] = inserted.inserted_primary_key or []
+    return host.undo(revision, **options)
+
+
 ANSWERS: dict[str, tuple[int, Callable[[Host], Any]]] = {
     "no credentials": (401, lambda host: host.client.put(URL, json=CHANGED)),
     "no administrator": (401, lambda host: host.put(CHANGED, headers=WORKER)),
@@ -199,6 +211,9 @@ ANSWERS: dict[str, tuple[int, Callable[[Host], Any]]] = {
     "an undo by no such method": (405, lambda host: host.client.put(UNDO, headers=ADMIN)),
     "an undo without JSON": (415, lambda host: host.undo(1, data="{}")),
     "an undo that is too long": (413, lambda host: host.undo(1, data=b" " * 262_145, **JSON)),
+    "a stale undo": (412, lambda host: late_undo(host, headers={"If-Match": '"stale"'})),
+    "a late undo": (409, lambda host: late_undo(host)),
+    "a preview of a late undo": (409, lambda host: late_undo(host, query_string="dry_run=true")),
     "an undo with members": (400, lambda host: host.undo(1, json=CHANGED)),
 }
 HANDLERS: list[Any] = [401, 403, 404, 405, 413, 500, HTTPException, Exception]

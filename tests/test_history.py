@@ -56,6 +56,7 @@ def test_a_change_leaves_a_revision(kept: Host) -> None:
     assert row["before"] == OCTOCAT
     assert row["after"] == CHANGED == kept.row()
     assert list(row["before"]) == list(row["after"]) == list(OCTOCAT)
+    assert row["at"].microsecond == 0
     listed = kept.revisions()
     assert listed.status_code == 200
     assert listed.mimetype == "application/json"
@@ -116,7 +117,7 @@ def test_without_history_nothing_is_kept_and_its_routes_are_the_hosts(host: Host
         assert answer.status_code == 404
         assert answer.mimetype == "text/html"
     store = BuildStore(Build, host.session)
-    for call in (lambda: store.revisions("1"), lambda: store.undo("1", "1")):
+    for call in (lambda: store.revisions("1"), lambda: store.undo("1", 1)):
         with pytest.raises(ConfigurationError, match="pass history="):
             call()
 
@@ -221,6 +222,7 @@ REASONS: dict[str, tuple[str, str | None]] = {
     "not_utf_8": ("reason=%FF", None),
     "surrogate": ("reason=%ED%A0%80", None),
     "half_an_escape": ("reason=50%", None),
+    "wrong_in_two_ways": (f"reason={'%00' * 1001}", None),
     "twice": ("reason=a&reason=b", None),
     "twice_alike": ("reason=a&reason=a", None),
 }
@@ -247,7 +249,7 @@ def test_a_reason_may_be_demanded(
     host = make_host(sqlite_url, history=history, require_reason=True)
     refused = put(host)
     assert refused.status_code == 400
-    assert refused.json == {"error": "reason: missing"}
+    assert refused.json == {"error": "reason: missing: a change needs one"}
     assert put(host, dry_run="true").status_code == 400
     assert host.row() == OCTOCAT
     assert put(host, reason="worker lost").json == CHANGED
@@ -537,6 +539,8 @@ class WithoutReason(Sparse):
     actor = sa.Column(sa.String(9))
 
 
+WithTeam = history_of(model_of(), team=sa.Column(sa.String(9), nullable=False))
+
 OF_STRINGS = model_of(id=sa.Column(sa.String(9), primary_key=True))
 
 
@@ -547,6 +551,7 @@ OF_STRINGS = model_of(id=sa.Column(sa.String(9), primary_key=True))
         ({"history": True}, "history=True is no class mapped"),
         ({"history": BuildRevision.__table__}, "no class mapped"),
         ({"history": BuildRevisionMixin}, "no class mapped"),
+        ({"history": WithTeam}, "BuildRevision.team needs a value that nobody gives it"),
         ({"history": WithoutReason}, "WithoutReason has no column 'reason'"),
         (
             {"model": OF_STRINGS, "history": BuildRevision},

@@ -19,6 +19,7 @@ from flask_build_admin import (
     BuildSchema,
     BuildStore,
     ChangedSince,
+    InvalidBuild,
     RevisionNotFound,
     Text,
     WholeNumber,
@@ -47,7 +48,6 @@ def change(host: Host, **members: Any) -> Any:
 def assert_untouched(host: Host, row: dict[str, Any], revisions: int) -> None:
     assert host.row() == row
     assert len(host.recorded()) == revisions
-    assert not host.session().in_transaction()
 
 
 def test_an_undo_puts_back_what_was_and_is_a_change_itself(kept: Host) -> None:
@@ -94,7 +94,7 @@ def test_an_undo_of_what_was_changed_since_names_it_and_does_nothing(kept: Host)
     row = kept.row()
     refused = kept.undo(first)
     assert refused.status_code == 409
-    assert refused.json == {"error": "Changed since that revision: finished, title."}
+    assert refused.json["error"].startswith("Changed since that revision: finished, title. Undo ")
     assert_untouched(kept, row, 2)
     change(kept, title="x", finished=5)
     assert kept.undo(first).json == OCTOCAT
@@ -260,8 +260,8 @@ def test_a_column_that_has_shrunk_since_refuses_what_it_cannot_hold(
     change(host, title="short")
     narrow = model_of(title=sa.Column(sa.String(10)))
     store = BuildStore(narrow, host.session, history=history_of(narrow))
-    with pytest.raises(Exception, match="title: longer than 10 characters"):
-        store.undo("1", str(host.recorded()[0]["id"]))
+    with pytest.raises(InvalidBuild, match="title: longer than 10 characters"):
+        store.undo("1", host.recorded()[0]["id"])
 
 
 class Wrapped(sa.types.TypeDecorator[Any]):
@@ -420,7 +420,7 @@ def test_an_undo_that_has_nothing_to_put_back_changes_nothing(
     host = make_host(sqlite_url, history=BuildRevision, schema=Open)
     change(host, status="error")
     closed = BuildStore(host.model, host.session, Closed, history=BuildRevision)
-    undone = closed.undo("1", "1")
+    undone = closed.undo("1", 1)
     assert undone.build.document["status"] == "error"
     assert undone.revision.changes == {}
     assert len(host.recorded()) == 1
@@ -466,8 +466,13 @@ def test_below_a_prefix_and_a_script_root(make_host: MakeHost, sqlite_url: str) 
 def test_the_store_undoes_without_flask(make_host: MakeHost, sqlite_url: str) -> None:
     host = make_host(sqlite_url, history=BuildRevision)
     store = BuildStore(host.model, host.session, history=BuildRevision)
+    preview = store.overwrite(CHANGED, actor="mona", reason="lost", dry_run=True)
+    assert not host.session().in_transaction()
+    assert host.row() == OCTOCAT
     changed = store.overwrite(CHANGED, actor="mona", reason="lost")
-    assert changed.revision.document == {
+    assert not host.session().in_transaction()
+    assert changed.revision._replace(id=None, at=None) == preview.revision
+    assert preview.revision.document == {
         "build_id": 1,
         "actor": "mona",
         "reason": "lost",
@@ -477,12 +482,14 @@ def test_the_store_undoes_without_flask(make_host: MakeHost, sqlite_url: str) ->
         },
     }
     [revision] = store.revisions("1")
-    assert revision._replace(id=None, at=None) == changed.revision
-    assert store.undo("1", str(revision.id)).build.document == OCTOCAT
+    assert revision == changed.revision
+    assert isinstance(revision.id, int)
+    assert store.undo("1", revision.id, dry_run=True).revision.id is None
+    assert store.undo("1", changed.revision.id or 0).build.document == OCTOCAT
     assert [one.id for one in store.revisions("1", limit=1)] == [2]
     assert [one.id for one in store.revisions("1", before=2)] == [1]
     with pytest.raises(ChangedSince) as caught:
-        store.undo("1", str(revision.id))
+        store.undo("1", changed.revision.id or 0)
     assert caught.value.members == ["status", "finished"]
     with pytest.raises(RevisionNotFound):
-        store.undo("1", "3")
+        store.undo("1", 3)
