@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
-import re
 import shutil
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import IO, Any
 
 import click
-from flask import current_app
 from flask.cli import AppGroup
-from marshmallow import fields
 from werkzeug.exceptions import HTTPException
 
+from .arguments import Command, changing, members_of, proposing, span, terms_of
 from .body import Document, decode, encode
 from .editing import edit
 from .errors import (
@@ -31,11 +27,9 @@ from .errors import (
     PreconditionFailed,
     RevisionNotFound,
 )
-from .fields import UnixTime
-from .model import member_of
 from .proposal import Refusal, Unchanged, find, propose, revisions, sentences
 from .store import BuildStore
-from .terminal import UNITS, age, difference, headline, lines, table
+from .terminal import age, difference, headline, lines, table
 from .update import Change
 
 #: The name of the group.
@@ -61,8 +55,6 @@ Exit codes: 0 done, 1 refused, 2 wrong usage, 3 changed meanwhile,
 _MOST = 1000
 _REVISIONS = 50
 
-Command = Callable[..., Any]
-
 
 class Commands(AppGroup):
     """The commands; what they refuse is one sentence on standard error, and an exit code."""
@@ -79,49 +71,6 @@ class Commands(AppGroup):
             raise Refusal(error.description or error.name) from error
         except ConfigurationError as error:
             raise Refusal(str(error)) from error
-
-
-def _span(text: str) -> int:
-    """Read a time span, ``90s``, ``10m``, ``2h`` or ``3d``, as its seconds."""
-    found = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
-    if found is None:
-        raise click.BadParameter(f"{text!r} is no time span such as 90s, 10m, 2h or 3d.")
-    return int(found[1]) * UNITS[found[2]]
-
-
-def _changes(command: Command) -> Command:
-    """Give a command the options of one that changes a build."""
-    for option in (
-        click.option("--reason", help="Why, for the history and the log."),
-        click.option("--actor", help="Who is acting.  [default: the user of the system]"),
-    ):
-        command = option(command)
-    return command
-
-
-def _proposes(command: Command) -> Command:
-    """… and of one that asks before."""
-    for option in (
-        click.option("--yes", is_flag=True, help="Do not ask."),
-        click.option("--dry-run", is_flag=True, help="Only show what would be changed."),
-    ):
-        command = option(command)
-    return _changes(command)
-
-
-def _terms(actor: str | None, reason: str | None) -> dict[str, Any]:
-    return {
-        "actor": actor or _user(),
-        "reason": reason,
-        "sender": current_app._get_current_object(),  # type: ignore[attr-defined]
-    }
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # as in a container whose user has no name
-        return f"user {os.getuid()}"
 
 
 def make_commands(store: BuildStore) -> Commands:
@@ -142,23 +91,23 @@ def make_commands(store: BuildStore) -> Commands:
 
     @group.command("edit")
     @click.argument("build_id", metavar="ID")
-    @_changes
+    @changing
     def edit_(build_id: str, **who: str | None) -> None:
         """Edit one build in $VISUAL or $EDITOR."""
-        edit(store, build_id, partial(_overwrite, store, **_terms(**who)))
+        edit(store, build_id, partial(_overwrite, store, **terms_of(**who)))
 
     @group.command("apply")
     @click.argument("file", type=click.File("rb"))
-    @_proposes
+    @proposing
     def apply(file: IO[bytes], yes: bool, dry_run: bool, **who: str | None) -> None:
         """Put a whole build from a file, or from standard input as -."""
-        change = partial(_overwrite, store, decode(file.read()), **_terms(**who))
+        change = partial(_overwrite, store, decode(file.read()), **terms_of(**who))
         propose(change, yes=yes, dry_run=dry_run, seen=Unchanged())
 
     @group.command("set")
     @click.argument("build_id", metavar="ID")
     @click.argument("members", metavar="MEMBER=VALUE...", nargs=-1, required=True)
-    @_proposes
+    @proposing
     def set_(
         build_id: str, members: tuple[str, ...], yes: bool, dry_run: bool, **who: str | None
     ) -> None:
@@ -166,9 +115,9 @@ def make_commands(store: BuildStore) -> Commands:
 
         The value "now" of a time is the current second.
         """
-        changed = _read_members(store, members)
+        changed = members_of(store, members)
         build = find(store, build_id)
-        change = partial(_overwrite, store, build.document | changed, **_terms(**who))
+        change = partial(_overwrite, store, build.document | changed, **terms_of(**who))
         propose(change, yes=yes, dry_run=dry_run, seen=Unchanged(build))
 
     if store.has_queue:
@@ -180,7 +129,7 @@ def make_commands(store: BuildStore) -> Commands:
 
 def _add_queue(group: Commands, store: BuildStore, as_json: Command) -> None:
     @group.command("queue")
-    @click.option("--older-than", type=_span, metavar="SPAN", help="Such as 90s, 10m, 2h or 3d.")
+    @click.option("--older-than", type=span, metavar="SPAN", help="Such as 90s, 10m, 2h or 3d.")
     @as_json
     def queue(older_than: int | None, as_json: bool) -> None:
         """List the builds that wait or run, the newest first."""
@@ -212,7 +161,7 @@ def _add_history(group: Commands, store: BuildStore) -> None:
     @group.command("undo")
     @click.argument("build_id", metavar="ID")
     @click.argument("revision_id", metavar="[REVISION]", type=int, required=False)
-    @_proposes
+    @proposing
     def undo(
         build_id: str, revision_id: int | None, yes: bool, dry_run: bool, **who: str | None
     ) -> None:
@@ -222,7 +171,7 @@ def _add_history(group: Commands, store: BuildStore) -> None:
             revision_id = newest[0].id if newest else None
         if revision_id is None:
             raise RevisionNotFound
-        change = partial(store.undo, build_id, revision_id, **_terms(**who))
+        change = partial(store.undo, build_id, revision_id, **terms_of(**who))
         propose(change, yes=yes, dry_run=dry_run, seen=Unchanged())
 
 
@@ -240,33 +189,3 @@ def _cell(build: Document, member: str, now: int) -> str:
     if member == "created":
         return age(now - value) if value else ""
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _read_members(store: BuildStore, members: tuple[str, ...]) -> Document:
-    """Read the members of a command line as the schema would have them.
-
-    :raises click.UsageError: one is not of the form, or given twice.
-    """
-    known = {member_of(name, field): field for name, field in store.schema().fields.items()}
-    document: Document = {}
-    for text in members:
-        member, equals, value = text.partition("=")
-        if not equals:
-            raise click.UsageError(f"{text!r} is not of the form MEMBER=VALUE.")
-        if member == "id":
-            raise click.UsageError("The id cannot be set: it says which build is meant.")
-        if member in document:
-            raise click.UsageError(f"{member!r} is given more than once.")
-        document[member] = _read_value(known.get(member), value)
-    return document
-
-
-def _read_value(field: fields.Field[Any] | None, text: str) -> Any:
-    if field is None or isinstance(field, fields.String):
-        return text
-    if text == "now" and isinstance(field, fields.Integer | UnixTime):
-        return int(time.time())
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text  # the name of an enum, say; the schema is to judge

@@ -7,19 +7,18 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from flask import Request, Response, current_app, request
-from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from .answers import representation, told
 from .body import Document, Representation, decode, encode
 from .errors import (
     BuildNotFound,
-    InvalidBuild,
     InvalidParameter,
     PreconditionFailed,
     PreconditionRequired,
 )
 from .fields import UnixTime
 from .history import LAST
+from .incoming import body_of, refuse_body
 from .parameters import Reader, boolean, read_parameters, whole
 from .store import BuildStore
 from .update import Change, Terms
@@ -82,7 +81,7 @@ class BuildViews:
         # The request itself: its proxy, asked a dozen times, costs more than the parsing.
         current: Request = request._get_current_object()  # type: ignore[attr-defined]
         parameters = self._parameters(current, _CHANGE)
-        document = decode(self._body(current))
+        document = decode(body_of(current, self._limit))
         terms = self._terms(current, parameters)
         return _changed(self._store.overwrite(document, **terms), terms, _here(current))
 
@@ -124,7 +123,7 @@ class BuildViews:
         """Put back what one revision has changed."""
         current: Request = request._get_current_object()  # type: ignore[attr-defined]
         parameters = self._parameters(current, _CHANGE)
-        self._refuse_body(current)
+        refuse_body(current, self._limit)
         terms = self._terms(current, parameters)
         try:
             revision = _REVISION(revision_id)
@@ -138,29 +137,6 @@ class BuildViews:
         if not current.query_string:
             return {}
         return read_parameters(current.query_string, readers, self._foreign)
-
-    def _body(self, current: Request) -> bytes:
-        charset = current.mimetype_params.get("charset", "utf-8").lower()
-        if current.mimetype != "application/json" or charset not in {"utf-8", "utf8"}:
-            raise UnsupportedMediaType("The Content-Type must be application/json, in UTF-8.")
-        if "Content-Encoding" in current.headers:
-            raise UnsupportedMediaType("The body must not have a Content-Encoding.")
-        # A chunked body tells no length, and is cut without a word at the limit of the request.
-        if (current.content_length or 0) > self._limit or len(current.get_data()) > self._limit:
-            raise RequestEntityTooLarge(f"The body is longer than {self._limit} bytes.")
-        return current.get_data()
-
-    def _refuse_body(self, current: Request) -> None:
-        """See that no body is sent where none means anything; ``{}`` is as good as none."""
-        # Where a cookie lets the administrator in, any page can have the browser send a POST of no
-        # type, but one of JSON only after asking the server (CORS). A browser puts Origin on every
-        # POST (Fetch), so a request with it must be one of JSON.
-        bare = not {"Content-Type", "Content-Encoding", "Origin"} & {*current.headers.keys()}
-        if bare and not current.content_length and not current.get_data():
-            return
-        body = self._body(current)
-        if body and (document := decode(body)):
-            raise InvalidBuild({name: ["unknown"] for name in document})
 
     def _terms(self, current: Request, parameters: dict[str, Any]) -> Terms:
         conditional = not _CONDITIONS.isdisjoint(current.environ)

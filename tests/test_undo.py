@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -193,6 +194,10 @@ BODIES: dict[str, tuple[dict[str, Any], int]] = {
     "no_type": ({"data": "{}"}, 415),
     "nothing_of_a_form": ({"content_type": "application/x-www-form-urlencoded"}, 415),
     "encoded": ({"headers": {"Content-Encoding": "gzip"}}, 415),
+    "chunked": (
+        {"input_stream": BytesIO(b"{}"), "environ_overrides": {"wsgi.input_terminated": True}},
+        415,
+    ),
     "too_long": ({"data": b" " * 262_145, "content_type": "application/json"}, 413),
     "too_long_and_of_no_type": ({"data": b" " * 999_999}, 415),
     "from_a_page": ({"headers": {"Origin": "https://evil.test"}}, 415),
