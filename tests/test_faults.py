@@ -465,7 +465,14 @@ def test_a_schema_that_is_not_there_is_no_matter_of_trying_again(
     assert_served(worker)
 
 
-def test_workers_are_killed_in_the_middle_of_changes(database_url: str, tmp_path: Path) -> None:
+#: Changes that are made while workers are killed, and how many workers that is.
+KILLS = {"sqlite": (1000, 10), "postgresql": (1000, 10), "mariadb": (200, 2)}
+
+
+def test_workers_are_killed_in_the_middle_of_changes(
+    database: str, database_url: str, tmp_path: Path
+) -> None:
+    changes, kills = KILLS[database]
     texts = [member for member, value in OCTOCAT.items() if isinstance(value, str)]
     builds = [OCTOCAT | dict.fromkeys(texts, letter * 20) for letter in "abcdef"]
     numbers = count(1)
@@ -476,7 +483,7 @@ def test_workers_are_killed_in_the_middle_of_changes(database_url: str, tmp_path
         return answered.count(200)
 
     def put_some(server: Server, build: dict[str, Any]) -> None:
-        while accepted() < 1000:
+        while accepted() < changes:
             document = build | {"parent": next(numbers)}
             try:
                 answer = server.put(document)
@@ -488,7 +495,7 @@ def test_workers_are_killed_in_the_middle_of_changes(database_url: str, tmp_path
 
     with serve(database_url, tmp_path) as server, ThreadPoolExecutor(len(builds)) as clients:
         tasks = [clients.submit(put_some, server, build) for build in builds]
-        for killed in range(10):
+        for killed in range(kills):
             wait_until(partial(lambda number: accepted() >= number, 90 * (killed + 1)))
             os.kill(server.booted()[killed], signal.SIGKILL)
         for task in tasks:
@@ -498,7 +505,7 @@ def test_workers_are_killed_in_the_middle_of_changes(database_url: str, tmp_path
         stored = server.get().json
         chain = chain_of(database_url)
         assert server.put(OCTOCAT).json == OCTOCAT
-        wait_until(lambda: len(server.booted()) == server.workers + 10)
+        wait_until(lambda: len(server.booted()) == server.workers + kills)
     # Every change has its revision and every revision its change: nothing is mixed, nothing lost.
     assert chain[0][0] == OCTOCAT
     assert chain[-1][1] == stored
