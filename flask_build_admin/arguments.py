@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import getpass
-import json
 import os
+import pwd
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import click
 from flask import current_app
-from marshmallow import fields
+from marshmallow import ValidationError, fields
 
-from .body import Document
+from .body import Document, decode
+from .errors import MalformedBody
 from .fields import UnixTime
 from .model import member_of
 from .store import BuildStore
 from .terminal import UNITS
+
+#: The members that are points in time.
+TIMES = frozenset({"enqueued", "created", "started", "finished"})
 
 #: A function that is to become a command.
 Command = Callable[..., Any]
@@ -65,10 +69,12 @@ def terms_of(actor: str | None, reason: str | None) -> dict[str, Any]:
 
 
 def _user() -> str:
+    # Not getpass.getuser(): the environment may say anything.
+    number = os.getuid()
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # as in a container whose user has no name
-        return f"user {os.getuid()}"
+        return pwd.getpwuid(number).pw_name
+    except KeyError:  # as in a container whose user has no name
+        return f"user {number}"
 
 
 def members_of(store: BuildStore, members: tuple[str, ...]) -> Document:
@@ -86,16 +92,21 @@ def members_of(store: BuildStore, members: tuple[str, ...]) -> Document:
             raise click.UsageError("The id cannot be set: it says which build is meant.")
         if member in document:
             raise click.UsageError(f"{member!r} is given more than once.")
-        document[member] = _read_value(known.get(member), value)
+        document[member] = _read_value(member, known.get(member), value)
     return document
 
 
-def _read_value(field: fields.Field[Any] | None, text: str) -> Any:
+def _read_value(member: str, field: fields.Field[Any] | None, text: str) -> Any:
     if field is None or isinstance(field, fields.String):
         return text
-    if text == "now" and isinstance(field, fields.Integer | UnixTime):
+    if text == "now" and (isinstance(field, UnixTime) or member in TIMES):
         return int(time.time())
+    if isinstance(field, fields.Enum):
+        with suppress(ValidationError):  # a name or a value that looks like a number is none
+            field.deserialize(text)
+            return text
     try:
-        return json.loads(text)
-    except ValueError:
-        return text  # the name of an enum, say; the schema is to judge
+        document = decode(f'{{"value": {text}}}'.encode(errors="surrogatepass"))
+    except MalformedBody:
+        return text  # the schema is to judge
+    return document["value"] if len(document) == 1 else text

@@ -23,6 +23,10 @@ from .waiting import UNFINISHED
 View = Callable[..., Response]
 
 
+#: How the name of a blueprint, nested ones with dots, becomes one of commands.
+_DASHES = str.maketrans("._", "--")
+
+
 class BuildAdmin(Blueprint):
     """The admin build routes, as a blueprint to register on a Flask app.
 
@@ -118,8 +122,8 @@ class BuildAdmin(Blueprint):
 
         The first on an app has the commands as ``build-admin``, whatever its name.
         """
-        name = options.get("name", self.name)
-        options.setdefault("cli_group", name.replace("_", "-"))
+        name = ".".join([options.get("name_prefix", ""), options.get("name", self.name)])
+        options.setdefault("cli_group", name.strip(".").translate(_DASHES))
         first = COMMANDS not in app.cli.commands
         super().register(app, options)
         if first:

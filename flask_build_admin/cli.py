@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from functools import partial
+from io import TextIOWrapper
 from typing import IO, Any
 
 import click
@@ -15,7 +16,7 @@ from flask.cli import AppGroup
 from werkzeug.exceptions import HTTPException
 
 from .arguments import Command, changing, members_of, proposing, span, terms_of
-from .body import Document, decode, encode
+from .body import Document, decode
 from .editing import edit
 from .errors import (
     BuildError,
@@ -29,7 +30,7 @@ from .errors import (
 )
 from .proposal import Refusal, Unchanged, find, propose, revisions, sentences
 from .store import BuildStore
-from .terminal import age, difference, headline, lines, table
+from .terminal import age, difference, headline, lines, table, told
 from .update import Change
 
 #: The name of the group.
@@ -51,7 +52,7 @@ _HELP = """Find the stuck build, repair it, and take that back.
 Exit codes: 0 done, 1 refused, 2 wrong usage, 3 changed meanwhile,
 4 no such build or revision, 5 the database."""
 
-#: Builds in a table of the queue, and revisions in a list, at the most.
+#: Builds or revisions in a list at the most, and revisions where no limit is given.
 _MOST = 1000
 _REVISIONS = 50
 
@@ -63,6 +64,9 @@ class Commands(AppGroup):
         """Run a command."""
         if os.environ.get("NO_COLOR"):
             ctx.color = False
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # whatever the locale can say
         try:
             return super().invoke(ctx)
         except BuildError as error:
@@ -87,7 +91,7 @@ def make_commands(store: BuildStore) -> Commands:
     def show(build_id: str, as_json: bool) -> None:
         """Show one build; its JSON is what apply takes."""
         build = store.find(build_id)
-        click.echo(build.body, nl=False) if as_json else _print(lines(build.document))
+        _print([told(build.document)] if as_json else lines(build.document))
 
     @group.command("edit")
     @click.argument("build_id", metavar="ID")
@@ -136,21 +140,21 @@ def _add_queue(group: Commands, store: BuildStore, as_json: Command) -> None:
         now = int(time.time())
         before = None if older_than is None else max(now - older_than, 1)
         builds = store.queue(limit=_MOST, before=before)
+        if len(builds) == _MOST:
+            click.echo(f"These are {_MOST}, and there may be more: ask by --older-than.", err=True)
         if as_json:
-            click.echo(encode(builds), nl=False)
+            click.echo(told(builds))
             return
         members = ("id", "repo_id", "number", "status", "created", "host", "title")
         rows = [[_cell(build, member, now) for member in members] for build in builds]
         columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         _print(table(("id", "repo", "number", "status", "age", "host", "title"), rows, columns))
-        if len(builds) == _MOST:
-            click.echo(f"These are {_MOST}, and there may be more: ask by --older-than.", err=True)
 
 
 def _add_history(group: Commands, store: BuildStore) -> None:
     @group.command("history")
     @click.argument("build_id", metavar="ID")
-    @click.option("--limit", type=click.IntRange(1), default=_REVISIONS, show_default=True)
+    @click.option("--limit", type=click.IntRange(1, _MOST), default=_REVISIONS, show_default=True)
     def history(build_id: str, limit: int) -> None:
         """List what was changed of one build, the newest first."""
         for revision in store.revisions(build_id, limit=limit):

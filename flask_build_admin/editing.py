@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
+import signal
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -17,7 +18,7 @@ from .change import changed, changes, same
 from .errors import BuildConflict, InvalidBuild, MalformedBody, PreconditionFailed
 from .proposal import Refusal, Unchanged, ask, at_terminal, find, propose, revisions, sentences
 from .store import BuildStore
-from .terminal import difference, headline, printable
+from .terminal import difference, headline, printable, told
 from .update import Change
 
 #: Changes of others that are told one by one, at the most.
@@ -42,11 +43,14 @@ def edit(store: BuildStore, build_id: str, change: Callable[..., Change]) -> Non
         while True:
             if wanted is None:
                 before, text = text, _edited(file, text, problems)
-                if not text.strip() or (text == before and not problems):
+                if problems and not text.strip():
+                    file.write_bytes(before)
+                    raise Refusal("Nothing was changed: the draft was emptied.")
+                if problems and text == before:
+                    raise Refusal("\n".join(["It is as wrong as before:", *problems]))
+                if not text.strip() or text == before:
                     click.echo("Nothing was changed.")
                     return
-                if text == before:
-                    raise Refusal("\n".join(["It is as wrong as before:", *problems]))
             try:
                 wanted = wanted or _read(text, original.document)
                 seen = Unchanged(original)
@@ -54,6 +58,8 @@ def edit(store: BuildStore, build_id: str, change: Callable[..., Change]) -> Non
                 return
             except (MalformedBody, InvalidBuild, BuildConflict) as error:
                 problems, wanted = sentences(error), None
+                if isinstance(error, MalformedBody):
+                    problems.append("Lines are counted from below these.")
             except PreconditionFailed:
                 mine = wanted or {}
                 current = find(store, build_id)
@@ -68,25 +74,41 @@ def _draft() -> Iterator[Path]:
     """Have a file that only outlives what ends without the edit being stored."""
     handle, name = mkstemp(prefix="build-", suffix=".json")
     os.close(handle)
+    file = Path(name)
+    # Before anything can go wrong: a terminal that is closed is told nothing more.
+    click.echo(f"The draft is {printable(name)}", err=True)
     try:
-        yield Path(name)
+        yield file
     except BaseException:
+        file.write_bytes(_without_head(file.read_bytes()))  # as apply takes it
         click.echo(f"The edit is kept in {printable(name)}", err=True)
         raise
-    Path(name).unlink()
+    file.unlink()
 
 
 def _rendered(document: Document) -> bytes:
-    return f"{json.dumps(document, indent=2, ensure_ascii=False)}\n".encode()
+    return f"{told(document, indent=2)}\n".encode()
 
 
 def _edited(file: Path, text: bytes, problems: list[str]) -> bytes:
     """Open the editor, with the problems as comments at the top; answer what it has left."""
     head = "".join(f"# {printable(problem)}\n" for problem in problems)
     file.write_bytes(head.encode() + text)
-    click.edit(filename=str(file))
-    lines = file.read_bytes().splitlines(keepends=True)
-    while lines and lines[0].startswith(b"#"):
+    # Ctrl-C is the editor's. A handler, and not SIG_IGN, which the editor would inherit.
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        click.edit(filename=str(file))
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if not file.exists():
+            file.write_bytes(text)
+    return _without_head(file.read_bytes())
+
+
+def _without_head(text: bytes) -> bytes:
+    """Leave out the mark of byte order that some editors write, and comments at the top."""
+    lines = text.removeprefix(BOM_UTF8).splitlines(keepends=True)
+    while lines and (lines[0].startswith(b"#") or not lines[0].strip()):
         del lines[0]
     return b"".join(lines)
 

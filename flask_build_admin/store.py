@@ -183,7 +183,7 @@ class BuildStore:
         :param after: the UNIX epoch second that they were created after.
         :param before: the UNIX epoch second that they were created before.
         :param below: the id, as text, of the build that they come after in this order.
-        :raises BuildNotFound: ``below`` is no id that a build could have.
+        :raises BuildNotFound: there is no such build as ``below``.
         :raises DatabaseUnavailable: the database cannot answer now.
         """
         if self._queue is None:
@@ -193,9 +193,12 @@ class BuildStore:
             bind, codec = self._database(session)
             start = None if below is None else codec.read_id(below)
             begin(session)
-            return self._queue.newest(
+            builds = self._queue.newest(
                 session, bind, codec, limit, after=after, before=before, below=start
             )
+            if not builds and below is not None:
+                self._query.find(session, bind, start)  # or the list has only lost its place
+            return builds
 
     def rollback(self) -> None:
         """Leave the current session without a transaction, whatever state it is in."""

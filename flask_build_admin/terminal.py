@@ -18,6 +18,10 @@ from .revision import Revision
 UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 
+#: Columns that a cell of a table is never cut below.
+_LEAST = 3
+
+
 def printable(text: str) -> str:
     """Escape what a terminal would obey and not show: controls, and marks of direction."""
     return "".join(
@@ -25,9 +29,15 @@ def printable(text: str) -> str:
     )
 
 
-def told(value: Any) -> str:
-    """Write one JSON value on one line."""
-    return printable(json.dumps(value, ensure_ascii=False))
+def told(value: Any, indent: int | None = None) -> str:
+    """Write a JSON value that no terminal obeys, and every parser reads.
+
+    :param indent: of the members, a line each; None: all on one line.
+    """
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return "".join(
+        char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text
+    )
 
 
 def lines(build: Document) -> Iterator[str]:
@@ -56,13 +66,16 @@ def headline(revision: Revision) -> str:
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], columns: int | None) -> Iterator[str]:
     """Write rows below a head.
 
-    :param columns: that no line has more than, the widest cells give way; None: as many as needed.
+    :param columns: that no line has more than, if they are not very few; None: as many as needed.
+        The last cells give way first, and the first, which says what a row is about, never.
     """
     cells = [[printable(cell) for cell in row] for row in (head, *rows)]
     widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
-    gaps = 2 * (len(widths) - 1)
-    while columns is not None and sum(widths) > max(columns - gaps, len(widths)):
-        widths[widths.index(max(widths))] -= 1
+    over = 0 if columns is None else sum(widths) + 2 * (len(widths) - 1) - columns
+    for number in reversed(range(1, len(widths))):
+        given = min(max(over, 0), max(widths[number] - _LEAST, 0))
+        widths[number] -= given
+        over -= given
     for row in cells:
         yield "  ".join(map(_fit, row, widths)).rstrip()
 

@@ -113,7 +113,7 @@ class BuildViews:
         try:
             builds = self._store.queue(**parameters)
         except BuildNotFound as error:
-            raise InvalidParameter({"below": ["no id of a build"]}) from error
+            raise InvalidParameter({"below": ["no such build: begin anew"]}) from error
         following = None
         if len(builds) == parameters["limit"]:
             following = _following(request, parameters | {"below": builds[-1]["id"]})

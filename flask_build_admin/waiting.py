@@ -102,7 +102,8 @@ class BuildQueue:
             later = _takes(created, after + 1)
             yield self._created >= created.deserialize(after + 1) if later else false()
         if before is not None and _takes(created, before):
-            yield self._created < created.deserialize(before)
+            # A NULL is shown as 0.
+            yield or_(self._created < created.deserialize(before), self._created.is_(None))
 
     def _below(self, build_id: Any) -> ColumnElement[bool]:
         that = select(self._created).where(self._query.id == build_id).scalar_subquery()

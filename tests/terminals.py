@@ -34,6 +34,8 @@ text = file.read_text(errors="surrogateescape")
 with script.with_suffix(".seen").open("a") as seen:
     seen.write(text.encode(errors="replace").decode() + "\\f")
 os.system(step.get("meanwhile", "true"))
+if "remove" in step:
+    file.unlink()
 if "text" in step:
     file.write_bytes(step["text"].encode("utf-8", "surrogateescape"))
 if "set" in step:

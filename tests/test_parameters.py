@@ -118,7 +118,7 @@ FORMS: dict[str, tuple[str, str, str]] = {
         }.items()
     },
     **{
-        f"below={text}": ("queue", f"below={text}", "below: no id of a build")
+        f"below={text}": ("queue", f"below={text}", "below: no such build: begin anew")
         for text in ("", "0", "01", "abc", "1.0", str(10**30))
     },
     "every_problem": (

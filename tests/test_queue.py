@@ -107,7 +107,10 @@ def test_a_page_goes_on_after_a_build_that_was_repaired_meanwhile(queued: Host) 
     assert ids(page) == [2, 8]
     assert queued.put(page.json[1] | {"status": "error"}).status_code == 200
     assert ids(queue(queued, limit=9, before=500, below=8)) == [6, 4, 1]
-    assert ids(queue(queued, below=99)) == []
+    queued.execute("DELETE FROM builds WHERE id = 8")
+    lost = queue(queued, limit=9, before=500, below=8)
+    assert (lost.status_code, lost.json) == (400, {"error": "below: no such build: begin anew"})
+    assert ids(queue(queued, below=1)) == []
 
 
 def test_one_statement_reads_no_more_than_the_limit(queued: Host) -> None:
@@ -179,6 +182,7 @@ def test_a_host_with_other_columns(make_host: MakeHost, database_url: str) -> No
     late = answer.json[0]["created"]
     assert [one["created"] for one in answer.json] == [late, 1_000_000, 1_000_000, 1_000_000, 0, 0]
     assert ids(queue(host, after=999_999, before=1_000_001)) == expected[1:4]
+    assert ids(queue(host, before=1_000_001)) == expected[1:]
     assert ids(queue(host, after=1_000_000)) == expected[:1]
     assert ids(queue(host, after=0)) == expected[:4]
     for number, last in enumerate(expected):
