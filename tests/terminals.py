@@ -64,7 +64,7 @@ class Editor:
         script.write_text("".join(f"{json.dumps(step)}\n" for step in steps))
         self._seen = script.with_suffix(".seen")
         command = f"{sys.executable} {program} {script}"
-        self.environment = {"VISUAL": command, "TMPDIR": str(folder)}
+        self.environment: dict[str, Any] = {"VISUAL": command, "TMPDIR": str(folder)}
 
     @property
     def seen(self) -> list[str]:

@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import re
+import shlex
 import shutil
 import sys
 import time
@@ -690,10 +691,10 @@ def serving(database_url: str, tmp_path: Path) -> Iterator[Any]:
 )
 @pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "pipe"])
 def test_every_command_as_a_process(served: Any, tmp_path: Path, terminal: bool) -> None:
-    def process(*arguments: str, answers: str = "", **environment: str) -> str:
+    def process(*arguments: str, answers: str = "", code: int = 0, **environment: Any) -> str:
         options = served | {"env": served["env"] | environment}
         done = as_process([*FLASK, *arguments], terminal=terminal, answers=answers, **options)
-        assert done.code == 0, done
+        assert done.code == code, done
         return done.output
 
     yes = [] if terminal else ["--yes"]
@@ -709,6 +710,16 @@ def test_every_command_as_a_process(served: Any, tmp_path: Path, terminal: bool)
     file.write_text(json.dumps(OCTOCAT))
     process("apply", str(file), *yes, answers="y\n")
     if terminal:
-        editor = Editor(tmp_path, [{"set": {"title": "edited"}}])
-        process("edit", "1", answers="y\n", **editor.environment)
-        assert '"edited"' in process("show", "1")
+        other = shlex.join([*FLASK, "set", "1", "branch=theirs", "--yes", "--actor", "hubot"])
+        conflict = {"set": {"title": "edited", "number": 1}, "meanwhile": other}
+        editor = Editor(tmp_path, [{"set": {"number": 0}}, conflict])
+        edited = process("edit", "1", answers="y\ny\n", **editor.environment)
+        assert "# number: less than 1" in editor.seen[1]
+        assert re.search(r"changed meanwhile:\n.* hubot\n", edited)
+        shown = process("show", "1")
+        assert '"edited"' in shown
+        assert '"theirs"' in shown
+        editor = Editor(tmp_path, [{"set": {"title": "abandoned"}}])
+        declined = process("edit", "1", answers="n\n", code=1, **editor.environment)
+        assert f"The edit is kept in {editor.kept[0]}" in declined
+        assert '"abandoned"' in editor.kept[0].read_text()
