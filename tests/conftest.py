@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hosts import OCTOCAT, Host
+from hosts import OCTOCAT, BuildRevision, Host
+from rules import ruled_host
 
 SERVERS = {name: os.environ.get(f"TEST_{name.upper()}_URL") for name in ("postgresql", "mariadb")}
 DATABASES = ["sqlite", *(name for name, url in SERVERS.items() if url)]
@@ -119,3 +120,22 @@ def hosted(make_host: Callable[..., Host], database_url: str) -> Host:
 def octocat() -> dict[str, Any]:
     """A copy of the contract's sample."""
     return json.loads(json.dumps(OCTOCAT))  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def kept(make_host: Callable[..., Host], database_url: str) -> Host:
+    """A host that keeps history, on each database in turn."""
+    return make_host(database_url, history=BuildRevision, actor=lambda: "mona")
+
+
+@pytest.fixture(scope="module")
+def ruled(database_url: str) -> Iterator[Host]:
+    """A host whose database checks every rule at once."""
+    host = ruled_host(
+        database_url,
+        "ruled",
+        sa.UniqueConstraint("repo_id", "number"),
+        sa.CheckConstraint("finished = 0 OR finished >= started"),
+    )
+    yield host
+    host.close()

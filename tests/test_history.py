@@ -39,12 +39,6 @@ CHANGES = {
 }
 
 
-@pytest.fixture
-def kept(make_host: MakeHost, database_url: str) -> Host:
-    """A host that keeps history, on each database in turn."""
-    return make_host(database_url, history=BuildRevision, actor=lambda: "mona")
-
-
 def put(host: Host, document: Any = CHANGED, **query: str) -> Any:
     return host.put(document, query_string=query)
 

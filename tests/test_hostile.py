@@ -15,6 +15,7 @@ from conftest import DATABASES
 from flask import Response
 from hosts import ADMIN, OCTOCAT, URL, Host, model_of, row_of
 from marshmallow import fields
+from rules import DEFERRED, RULES, ruled_host
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import Conflict
 from werkzeug.test import EnvironBuilder, run_wsgi_app
@@ -940,48 +941,6 @@ def test_what_a_receiver_says_is_made_plain(
         answer = host.put(OCTOCAT | {"title": "sent"})
     sentence = assert_refused(host, answer, 409)
     assert sentence == r"100\u0025 of it \u001b[31mis held"
-
-
-#: A change that breaks each rule of the tables below.
-RULES = {
-    "unique": {"number": 2},
-    "check": {"finished": 1},
-    "foreign_key": {"parent": 7},
-}
-
-#: The rules that a database can be told to check no sooner than at the commit.
-DEFERRED = {"sqlite": ["foreign_key"], "postgresql": ["unique", "check", "foreign_key"]}
-
-
-def ruled_host(url: str, table: str, *rules: sa.schema.SchemaItem, **deferral: Any) -> Host:
-    """Make a host whose builds keep a rule of each kind; two of them are there."""
-    model = model_of(
-        __tablename__=table,
-        __table_args__=rules,
-        parent=sa.Column(sa.Integer, sa.ForeignKey(f"{table}.id", **deferral)),
-    )
-    host = Host(url, model=model, rows=[OCTOCAT, OCTOCAT | {"id": 2, "number": 2}])
-    if host.engine.dialect.name == "sqlite":
-        sa.event.listen(host.engine, "connect", enforce_foreign_keys)
-        host.engine.dispose()
-    return host
-
-
-def enforce_foreign_keys(connection: Any, record: Any) -> None:
-    connection.execute("PRAGMA foreign_keys = ON")
-
-
-@pytest.fixture(scope="module")
-def ruled(database_url: str) -> Iterator[Host]:
-    """A host whose database checks every rule at once."""
-    host = ruled_host(
-        database_url,
-        "ruled",
-        sa.UniqueConstraint("repo_id", "number"),
-        sa.CheckConstraint("finished = 0 OR finished >= started"),
-    )
-    yield host
-    host.close()
 
 
 @pytest.fixture(scope="module")

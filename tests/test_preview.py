@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from conftest import DATABASES
 from flask import abort
 from hosts import ADMIN, OCTOCAT, BuildRevision, Host
-from test_hostile import DEFERRED, RULES, enforce_foreign_keys, ruled_host
+from rules import DEFERRED, RULES, enforce_foreign_keys, ruled_host
 from test_statements import LOCK, outline
 
 from flask_build_admin import build_updated, build_updating
@@ -28,12 +28,6 @@ TOLD = {
         "finished": {"before": 0, "after": 1563474099},
     },
 }
-
-
-@pytest.fixture
-def kept(make_host: MakeHost, database_url: str) -> Host:
-    """A host that keeps history, on each database in turn."""
-    return make_host(database_url, history=BuildRevision, actor=lambda: "mona")
 
 
 def assert_as_it_was(host: Host) -> None:
@@ -144,16 +138,6 @@ def test_a_receiver_refuses_a_preview_as_it_would_the_change(kept: Host) -> None
         answer = kept.put(CHANGED, **DRY)
     assert (answer.status_code, answer.json) == (409, {"error": "Frozen."})
     assert_as_it_was(kept)
-
-
-@pytest.fixture(scope="module")
-def ruled(database_url: str) -> Iterator[Host]:
-    """A host whose database checks every rule at once."""
-    unique = sa.UniqueConstraint("repo_id", "number")
-    check = sa.CheckConstraint("finished = 0 OR finished >= started")
-    host = ruled_host(database_url, "ruled", unique, check)
-    yield host
-    host.close()
 
 
 @pytest.fixture(scope="module")
