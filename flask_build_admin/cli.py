@@ -31,7 +31,6 @@ from .errors import (
 from .proposal import Refusal, Unchanged, find, propose, revisions, sentences
 from .store import BuildStore
 from .terminal import age, difference, headline, lines, table, told
-from .update import Change
 
 #: The name of the group.
 COMMANDS = "build-admin"
@@ -98,14 +97,14 @@ def make_commands(store: BuildStore) -> Commands:
     @changing
     def edit_(build_id: str, **who: str | None) -> None:
         """Edit one build in $VISUAL or $EDITOR."""
-        edit(store, build_id, partial(_overwrite, store, **terms_of(**who)))
+        edit(store, build_id, partial(store.overwrite, **terms_of(**who)))
 
     @group.command("apply")
     @click.argument("file", type=click.File("rb"))
     @proposing
     def apply(file: IO[bytes], yes: bool, dry_run: bool, **who: str | None) -> None:
         """Put a whole build from a file, or from standard input as -."""
-        change = partial(_overwrite, store, decode(file.read()), **terms_of(**who))
+        change = partial(store.overwrite, decode(file.read()), **terms_of(**who))
         propose(change, yes=yes, dry_run=dry_run, seen=Unchanged())
 
     @group.command("set")
@@ -121,7 +120,7 @@ def make_commands(store: BuildStore) -> Commands:
         """
         changed = members_of(store, members)
         build = find(store, build_id)
-        change = partial(_overwrite, store, build.document | changed, **terms_of(**who))
+        change = partial(store.overwrite, build.document | changed, **terms_of(**who))
         propose(change, yes=yes, dry_run=dry_run, seen=Unchanged(build))
 
     if store.has_queue:
@@ -177,10 +176,6 @@ def _add_history(group: Commands, store: BuildStore) -> None:
             raise RevisionNotFound
         change = partial(store.undo, build_id, revision_id, **terms_of(**who))
         propose(change, yes=yes, dry_run=dry_run, seen=Unchanged())
-
-
-def _overwrite(store: BuildStore, document: Document, **terms: Any) -> Change:
-    return store.overwrite(document, **terms)
 
 
 def _print(lines: Any) -> None:
