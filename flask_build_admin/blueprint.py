@@ -13,7 +13,7 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from .answers import methods
 from .cli import COMMANDS, make_commands
-from .errors import ConfigurationError
+from .errors import ConfigurationError, require_names
 from .gate import Auth, Gate
 from .schema import BuildSchema
 from .store import BuildStore
@@ -21,7 +21,6 @@ from .views import PARAMETERS, BuildViews
 from .waiting import UNFINISHED
 
 View = Callable[..., Response]
-
 
 #: How the name of a blueprint, nested ones with dots, becomes one of commands.
 _DASHES = str.maketrans("._", "--")
@@ -81,11 +80,7 @@ class BuildAdmin(Blueprint):
             raise ConfigurationError(
                 f"max_content_length={max_content_length!r} is no number of bytes from 1 on."
             )
-        if isinstance(auth_parameters, str):
-            raise ConfigurationError(
-                f"auth_parameters={auth_parameters!r} is no collection of names: pass a tuple,"
-                f" auth_parameters=({auth_parameters!r},)."
-            )
+        require_names("auth_parameters", auth_parameters)
         if taken := sorted(PARAMETERS & {*auth_parameters}):
             raise ConfigurationError(
                 f"auth_parameters has {taken[0]!r}, which the blueprint reads itself: have the auth"

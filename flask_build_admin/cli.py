@@ -28,9 +28,11 @@ from .errors import (
     PreconditionFailed,
     RevisionNotFound,
 )
-from .proposal import Refusal, Unchanged, find, propose, revisions, sentences
+from .history import PAGE
+from .proposal import Refusal, Unchanged, find, newest, propose, sentences
 from .store import BuildStore
 from .terminal import age, difference, headline, lines, table, told
+from .waiting import LONGEST_QUEUE
 
 #: The name of the group.
 COMMANDS = "build-admin"
@@ -50,10 +52,6 @@ _HELP = """Find the stuck build, repair it, and take that back.
 \b
 Exit codes: 0 done, 1 refused, 2 wrong usage, 3 changed meanwhile,
 4 no such build or revision, 5 the database."""
-
-#: Builds or revisions in a list at the most, and revisions where no limit is given.
-_MOST = 1000
-_REVISIONS = 50
 
 
 class Commands(AppGroup):
@@ -138,9 +136,11 @@ def _add_queue(group: Commands, store: BuildStore, as_json: Command) -> None:
         """List the builds that wait or run, the newest first."""
         now = int(time.time())
         before = None if older_than is None else max(now - older_than, 1)
-        builds = store.queue(limit=_MOST, before=before)
-        if len(builds) == _MOST:
-            click.echo(f"These are {_MOST}, and there may be more: ask by --older-than.", err=True)
+        builds = store.queue(limit=LONGEST_QUEUE, before=before)
+        if len(builds) == LONGEST_QUEUE:
+            click.echo(
+                f"These are {LONGEST_QUEUE}, and there may be more: ask by --older-than.", err=True
+            )
         if as_json:
             click.echo(told(builds))
             return
@@ -153,7 +153,7 @@ def _add_queue(group: Commands, store: BuildStore, as_json: Command) -> None:
 def _add_history(group: Commands, store: BuildStore) -> None:
     @group.command("history")
     @click.argument("build_id", metavar="ID")
-    @click.option("--limit", type=click.IntRange(1, _MOST), default=_REVISIONS, show_default=True)
+    @click.option("--limit", type=click.IntRange(1, LONGEST_QUEUE), default=PAGE, show_default=True)
     def history(build_id: str, limit: int) -> None:
         """List what was changed of one build, the newest first."""
         for revision in store.revisions(build_id, limit=limit):
@@ -170,8 +170,7 @@ def _add_history(group: Commands, store: BuildStore) -> None:
     ) -> None:
         """Take back one revision of a build, the newest if none is named."""
         if revision_id is None:
-            newest = revisions(store, build_id, limit=1)
-            revision_id = newest[0].id if newest else None
+            revision_id = newest(store, build_id)
         if revision_id is None:
             raise RevisionNotFound
         change = partial(store.undo, build_id, revision_id, **terms_of(**who))

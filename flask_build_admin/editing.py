@@ -16,7 +16,17 @@ import click
 from .body import Document, decode
 from .change import changed, changes, same
 from .errors import BuildConflict, InvalidBuild, MalformedBody, PreconditionFailed
-from .proposal import Refusal, Unchanged, ask, at_terminal, find, propose, revisions, sentences
+from .proposal import (
+    Refusal,
+    Unchanged,
+    ask,
+    at_terminal,
+    find,
+    newest,
+    propose,
+    revisions,
+    sentences,
+)
 from .store import BuildStore
 from .terminal import difference, headline, printable, told
 from .update import Change
@@ -35,7 +45,7 @@ def edit(store: BuildStore, build_id: str, change: Callable[..., Change]) -> Non
     if not at_terminal():
         raise Refusal("There is no terminal to edit at: use set, or show --json and apply.")
     original = find(store, build_id)
-    known = _newest(store, build_id)
+    known = newest(store, build_id) or 0
     with _draft() as file:
         text = _rendered(original.document)
         problems: list[str] = []
@@ -64,7 +74,7 @@ def edit(store: BuildStore, build_id: str, change: Callable[..., Change]) -> Non
                 mine = wanted or {}
                 current = find(store, build_id)
                 wanted = _carried(store, known, original.document, mine, current.document)
-                original, known, problems = current, _newest(store, build_id), []
+                original, known, problems = current, newest(store, build_id) or 0, []
                 text = _rendered(wanted)
                 file.write_bytes(text)
 
@@ -79,7 +89,7 @@ def _draft() -> Iterator[Path]:
     click.echo(f"The draft is {printable(name)}", err=True)
     try:
         yield file
-    except BaseException:
+    except BaseException:  # whatever ends it, Ctrl-C too
         file.write_bytes(_without_head(file.read_bytes()))  # as apply takes it
         click.echo(f"The edit is kept in {printable(name)}", err=True)
         raise
@@ -118,12 +128,6 @@ def _read(text: bytes, original: Document) -> Document:
     if "id" in document and not same(document["id"], original["id"]):
         raise InvalidBuild({"id": ["is that of another build"]})
     return document
-
-
-def _newest(store: BuildStore, build_id: str) -> int:
-    """Answer the id of the newest revision, to know later ones by."""
-    newest = revisions(store, build_id, limit=1) if store.has_history else []
-    return newest[0].id or 0 if newest else 0
 
 
 def _carried(

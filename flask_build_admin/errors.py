@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import ClassVar
 
 #: Characters of a sentence that lists members: as far as a line of a terminal or a log goes.
@@ -148,8 +148,24 @@ def plain(text: str) -> str:
     )
 
 
+def require_names(option: str, names: Collection[str]) -> None:
+    """See that an option is given names, and not one name, of which each letter would be one.
+
+    :raises ConfigurationError: it is one.
+    """
+    if isinstance(names, str):
+        raise ConfigurationError(
+            f"{option}={names!r} is no collection of names: pass a tuple, {option}=({names!r},)."
+        )
+
+
+def each_of(problems: Problems) -> list[str]:
+    """Say what is wrong with each member, or parameter."""
+    return [f"{name}: {', '.join(told)}" for name, told in problems.items()]
+
+
 def _told(problems: Problems) -> str:
-    return _listed(f"{name}: {', '.join(told)}" for name, told in problems.items())
+    return _listed(each_of(problems))
 
 
 def _listed(problems: Iterable[str]) -> str:

@@ -24,6 +24,9 @@ _ATTRIBUTES = ("id", "build_id", "at", "actor", "reason", "before", "after")
 #: The largest id that a revision can have.
 LAST = 2**63 - 1
 
+#: Revisions that are listed where no limit is given.
+PAGE = 50
+
 
 class BuildHistory:
     """The revisions of all builds, in the host's table of them.

@@ -9,7 +9,7 @@ from functools import partial
 import click
 
 from .body import Document, Representation
-from .errors import BuildError, PreconditionFailed
+from .errors import BuildError, PreconditionFailed, each_of
 from .revision import Revision
 from .store import BuildStore
 from .terminal import difference, printable
@@ -83,11 +83,15 @@ def revisions(store: BuildStore, build_id: str, *, limit: int) -> list[Revision]
     return newest
 
 
+def newest(store: BuildStore, build_id: str) -> int | None:
+    """Answer the id of the newest revision of a build; None: there is none."""
+    found = revisions(store, build_id, limit=1) if store.has_history else []
+    return found[0].id if found else None
+
+
 def sentences(error: BuildError) -> list[str]:
     """Say what is wrong, a member a line."""
-    if error.fields is None:
-        return [str(error)]
-    return [f"{member}: {', '.join(problems)}" for member, problems in error.fields.items()]
+    return [str(error)] if error.fields is None else each_of(error.fields)
 
 
 def ask(question: str, *, yes: bool = False) -> None:

@@ -12,7 +12,7 @@ from .body import Document, Representation
 from .change import changed, require_same_id
 from .codec import BuildCodec
 from .errors import ConfigurationError
-from .history import BuildHistory
+from .history import PAGE, BuildHistory
 from .model import attribute_of, check_members, column_of, mapper_of
 from .query import Bind, BuildQuery
 from .reason import Reasons
@@ -21,7 +21,7 @@ from .schema import BuildSchema
 from .transaction import begin, rollback, transaction
 from .undo import restore, reverted
 from .update import Change, Terms, Update
-from .waiting import UNFINISHED, BuildQueue
+from .waiting import QUEUE, UNFINISHED, BuildQueue
 
 
 class BuildStore:
@@ -136,12 +136,12 @@ class BuildStore:
             update.lock(value, codec.show_id(value))
             former, latter = history.find(update.connection, codec, value, revision_id)
             update.require()
-            members = reverted(codec, update.build, update.before, former, latter)
+            members = reverted(codec, update.before, update.recorded, former, latter)
             incoming = restore(codec, update.before, former, members)
             return update.apply(members, incoming)
 
     def revisions(
-        self, build_id: str, *, limit: int = 50, before: int | None = None
+        self, build_id: str, *, limit: int = PAGE, before: int | None = None
     ) -> list[Revision]:
         """List what was changed of a build, the newest first.
 
@@ -172,7 +172,7 @@ class BuildStore:
     def queue(
         self,
         *,
-        limit: int = 100,
+        limit: int = QUEUE,
         after: int | None = None,
         before: int | None = None,
         below: str | None = None,

@@ -17,7 +17,6 @@ from .revision import Revision
 #: Seconds, by the letter of the unit.
 UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
-
 #: Columns that a cell of a table is never cut below.
 _LEAST = 3
 

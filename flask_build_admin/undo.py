@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from .body import Document
 from .change import changed
 from .codec import BuildCodec, Incoming
 from .errors import ChangedSince
-from .record import record, shown
+from .record import shown
 
 
 def reverted(
-    codec: BuildCodec, build: Any, current: Document, former: Document, latter: Document
+    codec: BuildCodec,
+    current: Document,
+    recorded: Document,
+    former: Document,
+    latter: Document,
 ) -> list[str]:
     """Name the members that the undo of a change has to put back.
 
     :param current: the build as it is shown.
+    :param recorded: … and as it would be recorded.
     :param former: the recorded document before the change.
     :param latter: … and after it.
     :raises ChangedSince: one of them has another value now than the change gave it.
@@ -25,7 +28,7 @@ def reverted(
     members = [one for one in changed(former, latter) if one in former and one not in fixed]
     # A NULL is as good as the zero it is shown as.
     moved = {*changed(current, shown(codec, latter))}
-    moved &= {*changed(record(codec, build, current), latter)}
+    moved &= {*changed(recorded, latter)}
     if since := [one for one in members if one in current and one in moved]:
         raise ChangedSince(since)
     return members

@@ -66,6 +66,8 @@ class Update:
     build: Any
     #: … as it was then, in JSON.
     before: Document
+    #: … and as the history keeps it, if there is one.
+    recorded: Document
 
     def __init__(
         self,
@@ -110,7 +112,7 @@ class Update:
         self.before = self.codec.show(self.build)
         require_same_id(self.before, member)
         if self._history is not None:
-            self._recorded = record(self.codec, self.build, self.before)
+            self.recorded = record(self.codec, self.build, self.before)
 
     def require(self) -> None:
         """Evaluate the precondition; it raises if the build is not the one expected."""
@@ -149,7 +151,7 @@ class Update:
         if self._history is not None and differences:
             recorded = record(self.codec, self.build, after)
             revision = self._history.add(
-                self.connection, self._id, revision, self._recorded, recorded
+                self.connection, self._id, revision, self.recorded, recorded
             )
         return Change(Representation.of(after), revision)
 

@@ -10,18 +10,14 @@ from flask import Request, Response, current_app, request
 
 from .answers import representation, told
 from .body import Document, Representation, decode, encode
-from .errors import (
-    BuildNotFound,
-    InvalidParameter,
-    PreconditionFailed,
-    PreconditionRequired,
-)
+from .errors import BuildNotFound, InvalidParameter, PreconditionFailed, PreconditionRequired
 from .fields import UnixTime
-from .history import LAST
+from .history import LAST, PAGE
 from .incoming import body_of, refuse_body
 from .parameters import Reader, boolean, read_parameters, whole
 from .store import BuildStore
 from .update import Change, Terms
+from .waiting import LONGEST_QUEUE, QUEUE
 
 #: If-Match and If-None-Match, as WSGI has them.
 _CONDITIONS = frozenset({"HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH"})
@@ -29,11 +25,8 @@ _CONDITIONS = frozenset({"HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH"})
 #: What a path may hold as it is, letters and digits apart (RFC 3986, section 3.3).
 _PATH = "/:@!$&'()*+,;="
 
-#: Revisions that are listed where no limit is given, and at the most.
-PAGE, LARGEST_PAGE = 50, 200
-
-#: Builds that are listed where no limit is given, and at the most.
-QUEUE, LONGEST_QUEUE = 100, 1000
+#: Revisions that are listed at the most.
+LARGEST_PAGE = 200
 
 #: The parameters of a change, those of a list of revisions, and those of the queue.
 _CHANGE: dict[str, Reader] = {"reason": str, "dry_run": boolean}
@@ -45,11 +38,11 @@ _QUEUE: dict[str, Reader] = {
     "below": str,
 }
 
-#: The id of a revision, in a path.
-_REVISION = whole(LAST)
-
 #: The names of all of them.
 PARAMETERS = frozenset({*_CHANGE, *_LIST, *_QUEUE})
+
+#: The id of a revision, in a path.
+_REVISION = whole(LAST)
 
 
 class BuildViews:

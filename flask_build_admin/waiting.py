@@ -11,13 +11,16 @@ from sqlalchemy.orm import Session
 
 from .body import Document
 from .codec import BuildCodec
-from .errors import ConfigurationError
+from .errors import ConfigurationError, require_names
 from .model import column_of, field_of
 from .query import Bind, BuildQuery
 from .schema import BuildSchema
 
 #: The statuses of the contract that a build has until something has come of it.
 UNFINISHED = ("pending", "running")
+
+#: Builds that are listed where no limit is given, and at the most.
+QUEUE, LONGEST_QUEUE = 100, 1000
 
 
 class BuildQueue:
@@ -39,11 +42,7 @@ class BuildQueue:
         query: BuildQuery,
         statuses: Collection[str] = UNFINISHED,
     ) -> None:
-        if isinstance(statuses, str):
-            raise ConfigurationError(
-                f"queue_statuses={statuses!r} is no collection of names: pass a tuple,"
-                f" queue_statuses=({statuses!r},)."
-            )
+        require_names("queue_statuses", statuses)
         self._status, status = _column(model, schema, "status")
         self._created, created = _column(model, schema, "created")
         self._query = query
