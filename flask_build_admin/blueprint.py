@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from itertools import chain
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -81,11 +82,13 @@ class BuildAdmin(Blueprint):
                 f"max_content_length={max_content_length!r} is no number of bytes from 1 on."
             )
         require_names("auth_parameters", auth_parameters)
-        if taken := sorted(PARAMETERS & {*auth_parameters}):
+        if taken := sorted({*chain(*PARAMETERS.values())} & {*auth_parameters}):
             raise ConfigurationError(
                 f"auth_parameters has {taken[0]!r}, which the blueprint reads itself: have the auth"
                 " read another parameter, or a header."
             )
+        self.require_if_match = require_if_match
+        self.auth_parameters = frozenset(auth_parameters)
         self.store = BuildStore(
             model,
             session,
@@ -96,12 +99,12 @@ class BuildAdmin(Blueprint):
         )
         self._gate = Gate(auth, max_content_length, self.store.rollback)
         views = BuildViews(
-            self.store, actor, require_if_match, max_content_length, frozenset(auth_parameters)
+            self.store, actor, require_if_match, max_content_length, self.auth_parameters
         )
         self.before_request(self._gate.enter)
         self.after_request(self._gate.seal)
         self.register_error_handler(500, self._gate.crash)
-        self.cli = make_commands(self.store)
+        self.cli = make_commands(self)
         one = "/build/<build_id>"
         self._mount("/build", "overwrite", {"PUT": views.overwrite})
         self._mount(one, "fetch", dict.fromkeys(("GET", "HEAD"), views.fetch))

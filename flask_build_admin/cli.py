@@ -9,7 +9,7 @@ import sys
 import time
 from functools import partial
 from io import TextIOWrapper
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 from flask.cli import AppGroup
@@ -33,6 +33,9 @@ from .proposal import Refusal, Unchanged, find, newest, propose, sentences
 from .store import BuildStore
 from .terminal import age, difference, headline, lines, table, told
 from .waiting import LONGEST_QUEUE
+
+if TYPE_CHECKING:
+    from .blueprint import BuildAdmin
 
 #: The name of the group.
 COMMANDS = "build-admin"
@@ -74,11 +77,9 @@ class Commands(AppGroup):
             raise Refusal(str(error)) from error
 
 
-def make_commands(store: BuildStore) -> Commands:
-    """Make the commands of one blueprint.
-
-    :param store: of its builds.
-    """
+def make_commands(blueprint: BuildAdmin) -> Commands:
+    """Make the commands of one blueprint."""
+    store = blueprint.store
     group = Commands(COMMANDS, help=_HELP)
     as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -120,6 +121,11 @@ def make_commands(store: BuildStore) -> Commands:
         build = find(store, build_id)
         change = partial(store.overwrite, build.document | changed, **terms_of(**who))
         propose(change, yes=yes, dry_run=dry_run, seen=Unchanged(build))
+
+    @group.command("openapi")
+    def openapi_() -> None:
+        """Print the OpenAPI document of the routes."""
+        click.echo(json.dumps(_describe(blueprint), indent=2))
 
     if store.has_queue:
         _add_queue(group, store, as_json)
@@ -175,6 +181,16 @@ def _add_history(group: Commands, store: BuildStore) -> None:
             raise RevisionNotFound
         change = partial(store.undo, build_id, revision_id, **terms_of(**who))
         propose(change, yes=yes, dry_run=dry_run, seen=Unchanged())
+
+
+def _describe(blueprint: BuildAdmin) -> Document:
+    try:
+        from .openapi import openapi  # apispec is an extra
+    except ModuleNotFoundError as error:
+        raise Refusal(
+            f"There is no {error.name}: install it by pip install 'Flask-Build-Admin[openapi]'."
+        ) from error
+    return openapi(blueprint)
 
 
 def _print(lines: Any) -> None:

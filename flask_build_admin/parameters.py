@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -27,15 +28,22 @@ def boolean(text: str) -> bool:
     return _BOOLEANS[text]
 
 
-def whole(most: int, *, least: int = 1) -> Reader:
-    """Make a reader of plain decimal numbers from ``least`` to ``most``."""
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Read a plain decimal number.
 
-    def read(text: str) -> int:
-        if not _DECIMAL.fullmatch(text) or not least <= int(text) <= most:
-            raise ValueError(f"not a whole number from {least} to {most}")
+    :param most: the greatest that is allowed.
+    :param least: … and the least.
+    """
+
+    most: int
+    least: int = 1
+
+    def __call__(self, text: str) -> int:
+        """Read one."""
+        if not _DECIMAL.fullmatch(text) or not self.least <= int(text) <= self.most:
+            raise ValueError(f"not a whole number from {self.least} to {self.most}")
         return int(text)
-
-    return read
 
 
 def read_parameters(

@@ -11,7 +11,8 @@ from .columns import limit
 from .errors import InvalidParameter
 from .model import column_of
 
-_not_blank = validate.Regexp(r"(?s).*\S", error="blank")
+# Said so that the regular expressions of JSON Schema (ECMA-262) have it in the same words.
+_not_blank = validate.Regexp(r"[\s\S]*\S", error="blank")
 
 
 class Reasons:
@@ -36,11 +37,15 @@ class Reasons:
             if self._required:
                 raise InvalidParameter({"reason": ["missing: a change needs one"]})
             return
-        if dialect.name not in self._fields:
-            field = fields.String(validate=_not_blank)
-            limit(field, self._column, dialect)
-            self._fields[dialect.name] = field
         try:
-            self._fields[dialect.name].deserialize(reason)
+            self.field(dialect).deserialize(reason)
         except ValidationError as error:
             raise InvalidParameter({"reason": [str(told) for told in error.messages]}) from error
+
+    def field(self, dialect: Dialect) -> fields.String:
+        """Answer the field that reads a reason, with the limits of its column on a database."""
+        if dialect.name not in self._fields:
+            field = fields.String(required=self._required, validate=_not_blank)
+            limit(field, self._column, dialect)
+            self._fields[dialect.name] = field
+        return self._fields[dialect.name]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from typing import Any, Unpack
+from typing import Any, NamedTuple, Unpack
 
+from marshmallow import fields
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from .body import Document, Representation
@@ -22,6 +23,13 @@ from .transaction import begin, rollback, transaction
 from .undo import restore, reverted
 from .update import Change, Terms, Update
 from .waiting import QUEUE, UNFINISHED, BuildQueue
+
+
+class Contract(NamedTuple):
+    """What the host takes, as fields that have the limits of its columns on one database."""
+
+    build: BuildSchema
+    reason: fields.String
 
 
 class BuildStore:
@@ -199,6 +207,11 @@ class BuildStore:
             if not builds and below is not None:
                 self._query.find(session, bind, start)  # or the list has only lost its place
             return builds
+
+    def contract(self) -> Contract:
+        """Answer what a build and a reason may be, on the database that is in use."""
+        bind, codec = self._database(self._current())
+        return Contract(codec.schema, self._reasons.field(bind.dialect))
 
     def rollback(self) -> None:
         """Leave the current session without a transaction, whatever state it is in."""

@@ -14,7 +14,7 @@ from .errors import BuildNotFound, InvalidParameter, PreconditionFailed, Precond
 from .fields import UnixTime
 from .history import LAST, PAGE
 from .incoming import body_of, refuse_body
-from .parameters import Reader, boolean, read_parameters, whole
+from .parameters import Reader, Whole, boolean, read_parameters
 from .store import BuildStore
 from .update import Change, Terms
 from .waiting import LONGEST_QUEUE, QUEUE
@@ -28,21 +28,24 @@ _PATH = "/:@!$&'()*+,;="
 #: Revisions that are listed at the most.
 LARGEST_PAGE = 200
 
-#: The parameters of a change, those of a list of revisions, and those of the queue.
 _CHANGE: dict[str, Reader] = {"reason": str, "dry_run": boolean}
-_LIST: dict[str, Reader] = {"limit": whole(LARGEST_PAGE), "before": whole(LAST)}
-_QUEUE: dict[str, Reader] = {
-    "limit": whole(LONGEST_QUEUE),
-    "after": whole(UnixTime.latest, least=0),
-    "before": whole(UnixTime.latest),
-    "below": str,
+
+#: The parameters that each route reads.
+PARAMETERS: dict[str, dict[str, Reader]] = {
+    "overwrite": _CHANGE,
+    "fetch": {},
+    "revisions": {"limit": Whole(LARGEST_PAGE), "before": Whole(LAST)},
+    "undo": _CHANGE,
+    "queue": {
+        "limit": Whole(LONGEST_QUEUE),
+        "after": Whole(UnixTime.latest, least=0),
+        "before": Whole(UnixTime.latest),
+        "below": str,
+    },
 }
 
-#: The names of all of them.
-PARAMETERS = frozenset({*_CHANGE, *_LIST, *_QUEUE})
-
-#: The id of a revision, in a path.
-_REVISION = whole(LAST)
+#: Reads the id of a revision, in a path.
+REVISION = Whole(LAST)
 
 
 class BuildViews:
@@ -73,14 +76,14 @@ class BuildViews:
         """Put a whole build in the place of the one that has its id."""
         # The request itself: its proxy, asked a dozen times, costs more than the parsing.
         current: Request = request._get_current_object()  # type: ignore[attr-defined]
-        parameters = self._parameters(current, _CHANGE)
+        parameters = self._parameters(current, "overwrite")
         document = decode(body_of(current, self._limit))
         terms = self._terms(current, parameters)
         return _changed(self._store.overwrite(document, **terms), terms, _here(current))
 
     def fetch(self, build_id: str, **_: Any) -> Response:
         """Answer one build."""
-        self._parameters(request, {})
+        self._parameters(request, "fetch")
         build = self._store.find(build_id)
         if "If-Match" in request.headers and not request.if_match.contains(build.tag):
             raise PreconditionFailed
@@ -90,7 +93,7 @@ class BuildViews:
 
     def revisions(self, build_id: str, **_: Any) -> Response:
         """Answer what was changed of a build, the newest first."""
-        parameters = self._parameters(request, _LIST)
+        parameters = self._parameters(request, "revisions")
         limit = parameters.get("limit", PAGE)
         # One more than asked for tells whether there are more.
         found = self._store.revisions(build_id, limit=limit + 1, before=parameters.get("before"))
@@ -102,7 +105,7 @@ class BuildViews:
 
     def queue(self, **_: Any) -> Response:
         """Answer the builds that wait or run, the newest first."""
-        parameters = {"limit": QUEUE} | self._parameters(request, _QUEUE)
+        parameters = {"limit": QUEUE} | self._parameters(request, "queue")
         try:
             builds = self._store.queue(**parameters)
         except BuildNotFound as error:
@@ -115,21 +118,21 @@ class BuildViews:
     def undo(self, build_id: str, revision_id: str, **_: Any) -> Response:
         """Put back what one revision has changed."""
         current: Request = request._get_current_object()  # type: ignore[attr-defined]
-        parameters = self._parameters(current, _CHANGE)
+        parameters = self._parameters(current, "undo")
         refuse_body(current, self._limit)
         terms = self._terms(current, parameters)
         try:
-            revision = _REVISION(revision_id)
+            revision = REVISION(revision_id)
         except ValueError:
             revision = 0  # none has it, but the build is looked for first
         change = self._store.undo(build_id, revision, **terms)
         builds = _here(current).rsplit("/", 4)[0]  # …/build/<id>/revisions/<revision>/undo
         return _changed(change, terms, builds)
 
-    def _parameters(self, current: Request, readers: dict[str, Reader]) -> dict[str, Any]:
+    def _parameters(self, current: Request, route: str) -> dict[str, Any]:
         if not current.query_string:
             return {}
-        return read_parameters(current.query_string, readers, self._foreign)
+        return read_parameters(current.query_string, PARAMETERS[route], self._foreign)
 
     def _terms(self, current: Request, parameters: dict[str, Any]) -> Terms:
         conditional = not _CONDITIONS.isdisjoint(current.environ)
