@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,9 @@ from werkzeug.routing import Rule
 
 from .components import OTHERS, BuildConverter, JsonSchema, build_of, changes_of
 from .errors import ConfigurationError
-from .operations import ALWAYS, HEADER_OF, HEADERS, OPERATIONS, PARAMETERS, STATUSES, Operation
+from .operations import HEADERS, OPERATIONS, PARAMETERS
 from .parameters import Reader, Whole, boolean
+from .responses import content, methods, ref, responses, without_content
 from .views import PARAMETERS as READERS
 from .views import REVISION
 
@@ -26,9 +27,7 @@ BEARER: Mapping[str, JsonSchema] = {"bearer": {"type": "http", "scheme": "bearer
 
 _NAME = "Flask-Build-Admin"
 _OPENAPI = "3.1.0"
-_NO_STORE: JsonSchema = {
-    "Cache-Control": {"required": True, "schema": {"type": "string", "const": "no-store"}}
-}
+_TEXT: JsonSchema = {"type": "string"}
 
 
 def openapi(
@@ -54,11 +53,14 @@ def openapi(
     spec = APISpec(_NAME, version(_NAME), _OPENAPI, security=ways)
     for name, scheme in security.items():
         spec.components.security_scheme(name, dict(scheme))
-    paths = _Paths(blueprint, spec)
-    for rule in current_app.url_map.iter_rules():
-        registered, _, route = rule.endpoint.rpartition(".")
-        if registered in names:
-            paths.add(rule, route)
+    routes = [
+        rule
+        for rule in current_app.url_map.iter_rules()
+        if rule.endpoint.rpartition(".")[0] in names
+    ]
+    paths = _Paths(blueprint, spec, {rule.endpoint for rule in routes})
+    for rule in routes:
+        paths.add(rule)
     return spec.to_dict()
 
 
@@ -67,11 +69,13 @@ class _Paths:
 
     :param blueprint: whose paths they are.
     :param spec: the document.
+    :param endpoints: of all of them.
     """
 
-    def __init__(self, blueprint: BuildAdmin, spec: APISpec) -> None:
+    def __init__(self, blueprint: BuildAdmin, spec: APISpec, endpoints: Collection[str]) -> None:
         self._blueprint = blueprint
         self._spec = spec
+        self._endpoints = endpoints
         contract = blueprint.store.contract()
         converter = BuildConverter(_OPENAPI, lambda schema: None, spec)
         build = build_of(converter, contract.build)
@@ -89,114 +93,71 @@ class _Paths:
             "If-Match": blueprint.require_if_match,
         }
 
-    def add(self, rule: Rule, route: str) -> None:
+    def add(self, rule: Rule) -> None:
         """Describe one route with all its methods."""
-        methods = sorted(rule.methods or ())
-        operations = {
-            method.lower(): self._operation(rule.endpoint, route, OPERATIONS[route], method)
-            for method in methods
-            if method != "OPTIONS"
+        registered, _, route = rule.endpoint.rpartition(".")
+        operation = OPERATIONS[route]
+        segments = sorted(rule.arguments)
+        named = {
+            one: f"{registered}.{one}"
+            for one in OPERATIONS
+            if f"{registered}.{one}" in self._endpoints
         }
-        allowed = {"description": ", ".join(methods), "headers": _headers({"Allow": True})}
-        operations["options"] = {
-            "operationId": f"{rule.endpoint}.options",
-            "summary": "List the methods.",
-            "security": [],
-            "responses": {"200": allowed},
-        }
-        self._spec.path(
-            re.sub("<(?:[^<>:]*:)?([^<>]*)>", r"{\1}", rule.rule),
-            operations=operations,
-            parameters=[self._parameter("path", name) for name in sorted(rule.arguments)],
-        )
-
-    def _operation(
-        self, endpoint: str, route: str, operation: Operation, method: str
-    ) -> JsonSchema:
         described: JsonSchema = {
-            "operationId": f"{endpoint}.head" if method == "HEAD" else endpoint,
+            "operationId": rule.endpoint,
             "summary": operation.summary,
             "parameters": [
+                *(self._parameter("path", name, route) for name in segments),
                 *(self._parameter("query", name, route) for name in READERS[route]),
-                *(
-                    self._parameter("query", name)
-                    for name in sorted(self._blueprint.auth_parameters)
-                ),
+                *(_parameter("query", name) for name in sorted(self._blueprint.auth_parameters)),
                 *(self._parameter("header", name, route) for name in operation.conditions),
             ],
-            "responses": self._responses(operation),
+            "responses": responses(operation, named, self._blueprint.require_if_match),
         }
         if operation.body is not None:
             described["requestBody"] = {
-                "content": _content(_ref(operation.body)),
+                "content": content(ref(operation.body)),
                 "required": operation.body_required,
             }
-        if method == "HEAD":
-            for response in described["responses"].values():
-                response.pop("content", None)
-        return described
-
-    def _parameter(self, place: str, name: str, route: str = "") -> JsonSchema:
-        reader = REVISION if name == "revision_id" else READERS.get(route, {}).get(name, str)
-        changes = route in OPERATIONS and OPERATIONS[route].body is not None
-        described = {
-            "in": place,
-            "name": name,
-            "required": place == "path" or (changes and self._demanded.get(name, False)),
-            "schema": self._schemas.get(name, _read_by(reader)),
+        head = {
+            "operationId": f"{rule.endpoint}.head",
+            "responses": without_content(described["responses"]),
         }
+        options = {
+            "operationId": f"{rule.endpoint}.options",
+            "summary": "List the methods.",
+            "security": [],
+            # It reads nothing, and so it refuses nothing.
+            "parameters": [_parameter("path", name, required=True) for name in segments],
+            "responses": methods(sorted(rule.methods or ())),
+        }
+        by_method = {"HEAD": described | head, "OPTIONS": options}
+        self._spec.path(
+            re.sub("<(?:[^<>:]*:)?([^<>]*)>", r"{\1}", rule.rule),
+            operations={
+                method.lower(): by_method.get(method, described)
+                for method in sorted(rule.methods or ())
+            },
+        )
+
+    def _parameter(self, place: str, name: str, route: str) -> JsonSchema:
+        reader = REVISION if name == "revision_id" else READERS[route].get(name, str)
+        changes = OPERATIONS[route].body is not None
+        required = place == "path" or (changes and self._demanded.get(name, False))
+        schema = self._schemas.get(name, _read_by(reader))
+        described = _parameter(place, name, required=required, schema=schema)
         told = PARAMETERS.get(f"{route}.{name}", PARAMETERS.get(name, HEADERS.get(name)))
         return described | ({"description": told} if told else {})
 
-    def _responses(self, operation: Operation) -> JsonSchema:
-        whole = _one_of(operation.answers)
-        if operation.listed:
-            whole = {"type": "array", "items": whole}
-        done = {
-            "description": operation.summary,
-            "content": _content(whole),
-            "headers": _headers(operation.headers),
-        }
-        statuses = [*ALWAYS, *operation.statuses]
-        if operation.body is not None and self._blueprint.require_if_match:
-            statuses.append(428)
-        refused = {str(status): _refused(status, operation) for status in sorted(statuses)}
-        return {"200": done, **refused}
 
-
-def _refused(status: int, operation: Operation) -> JsonSchema:
-    kept = {HEADER_OF[status]: True} if status in HEADER_OF else {}
-    described = {"description": STATUSES[status], "headers": _headers(kept)}
-    if status == 304:
-        return described
-    invalid = status == 400 and operation.body is not None
-    forms = ("Refusal", "InvalidBuild") if invalid else ("Refusal",)
-    return described | {"content": _content(_one_of(forms))}
-
-
-def _headers(names: Mapping[str, bool]) -> JsonSchema:
-    described = {
-        name: {"description": HEADERS[name], "required": required, "schema": {"type": "string"}}
-        for name, required in names.items()
-    }
-    return described if "Allow" in names else {**_NO_STORE, **described}
-
-
-def _content(schema: JsonSchema) -> JsonSchema:
-    return {"application/json": {"schema": schema}}
-
-
-def _one_of(components: Sequence[str]) -> JsonSchema:
-    refs = [_ref(name) for name in components]
-    return refs[0] if len(refs) == 1 else {"oneOf": refs}
-
-
-def _ref(component: str) -> JsonSchema:
-    return {"$ref": f"#/components/schemas/{component}"}
+def _parameter(
+    place: str, name: str, *, required: bool = False, schema: JsonSchema = _TEXT
+) -> JsonSchema:
+    return {"in": place, "name": name, "required": required, "schema": schema}
 
 
 def _read_by(reader: Reader) -> JsonSchema:
     """Describe the text of a parameter by what reads it."""
     if isinstance(reader, Whole):
         return {"type": "integer", "minimum": reader.least, "maximum": reader.most}
-    return {"type": "boolean"} if reader is boolean else {"type": "string"}
+    return {"type": "boolean"} if reader is boolean else _TEXT

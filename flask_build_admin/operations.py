@@ -10,6 +10,8 @@ from .waiting import QUEUE
 
 _CONDITIONS = ("If-Match", "If-None-Match")
 _CHANGING = (404, 409, 412, 413, 415)
+_SENT_BUILD = {"build_id": "$request.body#/id"}
+_SAME_BUILD = {"build_id": "$request.path.build_id"}
 
 
 class Operation(NamedTuple):
@@ -30,6 +32,8 @@ class Operation(NamedTuple):
     conditions: tuple[str, ...] = ()
     #: What it may answer beside 200 and ``ALWAYS``.
     statuses: tuple[int, ...] = ()
+    #: What a 200 leads to: the other route, and what it takes, as OpenAPI's runtime expressions.
+    links: Mapping[str, Mapping[str, str]] = {}
 
 
 OPERATIONS: Mapping[str, Operation] = {
@@ -41,6 +45,7 @@ OPERATIONS: Mapping[str, Operation] = {
         headers={"ETag": False, "Content-Location": False},
         conditions=_CONDITIONS,
         statuses=_CHANGING,
+        links={"fetch": _SENT_BUILD, "revisions": _SENT_BUILD},
     ),
     "fetch": Operation(
         "Fetch a build, as it can be put back.",
@@ -48,12 +53,14 @@ OPERATIONS: Mapping[str, Operation] = {
         headers={"ETag": True},
         conditions=_CONDITIONS,
         statuses=(304, 404, 412),
+        links={"overwrite": {"If-Match": "$response.header.ETag"}, "revisions": _SAME_BUILD},
     ),
     "queue": Operation(
         "List the builds that wait or run, the newest first.",
         ("Build",),
         listed=True,
         headers={"Link": False},
+        statuses=(404,),
     ),
     "revisions": Operation(
         "List what was changed of a build, the newest first.",
@@ -69,6 +76,7 @@ OPERATIONS: Mapping[str, Operation] = {
         headers={"ETag": False, "Content-Location": False},
         conditions=_CONDITIONS,
         statuses=_CHANGING,
+        links={"fetch": _SAME_BUILD, "revisions": _SAME_BUILD},
     ),
 }
 

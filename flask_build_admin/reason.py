@@ -11,8 +11,9 @@ from .columns import limit
 from .errors import InvalidParameter
 from .model import column_of
 
-# Said so that the regular expressions of JSON Schema (ECMA-262) have it in the same words.
-_not_blank = validate.Regexp(r"[\s\S]*\S", error="blank")
+# Python and JSON Schema (ECMA-262) do not take the same characters for white space; so all are
+# named that only one of them does.
+_not_blank = validate.Regexp(r"[\s\S]*[^\s\x1c-\x1f\x85\ufeff]", error="blank")
 
 
 class Reasons:

@@ -10,7 +10,7 @@ from flask import Request, Response, current_app, request
 
 from .answers import representation, told
 from .body import Document, Representation, decode, encode
-from .errors import BuildNotFound, InvalidParameter, PreconditionFailed, PreconditionRequired
+from .errors import BuildNotFound, PreconditionFailed, PreconditionRequired
 from .fields import UnixTime
 from .history import LAST, PAGE
 from .incoming import body_of, refuse_body
@@ -109,7 +109,7 @@ class BuildViews:
         try:
             builds = self._store.queue(**parameters)
         except BuildNotFound as error:
-            raise InvalidParameter({"below": ["no such build: begin anew"]}) from error
+            raise BuildNotFound("below: there is no such build: begin anew.") from error
         following = None
         if len(builds) == parameters["limit"]:
             following = _following(request, parameters | {"below": builds[-1]["id"]})

@@ -100,6 +100,8 @@ def serve(database_url: str, directory: Path) -> Iterator[Server]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = Server(listener.getsockname()[1], directory / "gunicorn.log")
         options = ["-w", f"{server.workers}", "-b", f"fd://{listener.fileno()}"]
+        # What is too long for gunicorn never comes to the app.
+        options += ["--limit-request-line", "0", "--limit-request-field_size", "0"]
         with server.log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "gunicorn", *options, "example_app:create_app()"],

@@ -147,6 +147,8 @@ def test_what_a_host_has_not_is_not_described(
 ) -> None:
     document = described(make_host(sqlite_url, queue_statuses=()))
     assert [*document["paths"]] == [f"{PREFIX}/build", f"{PREFIX}/build/{{build_id}}"]
+    put = document["paths"][f"{PREFIX}/build"]["put"]
+    assert [*put["responses"]["200"]["links"]] == ["fetch"]
 
 
 def test_what_a_host_demands_is_required(make_host: Callable[..., Host], sqlite_url: str) -> None:
@@ -197,7 +199,7 @@ def test_the_numbers_of_parameters_have_their_bounds(kept: Host) -> None:
     members = build_of(document)["properties"]
     assert next(one for one in queue if one["name"] == "below")["schema"] == members["id"]
     undo = document["paths"][f"{PREFIX}/build/{{build_id}}/revisions/{{revision_id}}/undo"]
-    assert [one["schema"] for one in undo["parameters"]] == [
+    assert [one["schema"] for one in undo["post"]["parameters"] if one["in"] == "path"] == [
         members["id"],
         {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
     ]
@@ -243,8 +245,9 @@ def test_every_registration_is_described(host: Host) -> None:
         document = openapi(blueprint)
     validate_document(json.loads(json.dumps(document)))
     assert "/again/build" in document["paths"]
-    tenant = document["paths"][f"/{{tenant}}{PREFIX}/build"]["parameters"]
-    assert [(one["name"], one["in"]) for one in tenant] == [("tenant", "path")]
+    put = document["paths"][f"/{{tenant}}{PREFIX}/build"]["put"]
+    assert ("tenant", "path") in [(one["name"], one["in"]) for one in put["parameters"]]
+    assert put["responses"]["200"]["links"]["fetch"]["operationId"] == "outer.build_admin.fetch"
     with host.app.app_context(), pytest.raises(ConfigurationError, match="is not registered on"):
         openapi(blueprint)
 

@@ -117,10 +117,6 @@ FORMS: dict[str, tuple[str, str, str]] = {
             "before=2018-01-01": "1 to 253402300799",
         }.items()
     },
-    **{
-        f"below={text}": ("queue", f"below={text}", "below: no such build: begin anew")
-        for text in ("", "0", "01", "abc", "1.0", str(10**30))
-    },
     "every_problem": (
         "revisions",
         "limit=0&before=1&before=2&x=1",
@@ -135,6 +131,13 @@ def test_a_value_has_its_form(kept: Host, route: str, query: str, told: str) -> 
     assert (answer.status_code, answer.json) == (400, {"error": told})
     assert kept.row() == OCTOCAT
     assert len(kept.recorded()) == 2
+
+
+@pytest.mark.parametrize("text", ["", "0", "01", "abc", "1.0", str(10**30)])
+def test_a_list_goes_on_below_a_build_that_there_is(kept: Host, text: str) -> None:
+    answer = ask(kept, "queue", f"below={text}")
+    told = {"error": "below: there is no such build: begin anew."}
+    assert (answer.status_code, answer.json) == (404, told)
 
 
 def test_many_unknown_parameters_are_told_in_one_line(kept: Host) -> None:

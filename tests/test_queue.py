@@ -109,7 +109,10 @@ def test_a_page_goes_on_after_a_build_that_was_repaired_meanwhile(queued: Host) 
     assert ids(queue(queued, limit=9, before=500, below=8)) == [6, 4, 1]
     queued.execute("DELETE FROM builds WHERE id = 8")
     lost = queue(queued, limit=9, before=500, below=8)
-    assert (lost.status_code, lost.json) == (400, {"error": "below: no such build: begin anew"})
+    assert (lost.status_code, lost.json) == (
+        404,
+        {"error": "below: there is no such build: begin anew."},
+    )
     assert ids(queue(queued, below=1)) == []
 
 

@@ -1,0 +1,83 @@
+"""What the OpenAPI document promises holds for whatever a fuzzer makes of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fuzz_hooks import SEEDED
+from servers import ROOT, TOKEN, Server, serve
+
+from example_app import OCTOCAT, Build, create_app, db
+from flask_build_admin.openapi import openapi
+
+#: Cases on each database, at least.
+CASES = int(os.environ.get("FUZZ_CASES", "5000"))
+
+#: … and those that one run makes up for an operation; what has few forms has fewer.
+EXAMPLES = 400
+
+
+@pytest.fixture
+def document(database_url: str, tmp_path: Path) -> Path:
+    """The example's OpenAPI document in a file, and builds and revisions in its database."""
+    app = create_app({"SQLALCHEMY_DATABASE_URI": database_url})
+    blueprint: Any = app.blueprints["build_admin"]
+    with app.app_context():
+        described = openapi(blueprint)
+        more = range(2, SEEDED + 1)
+        waiting = {"status": "running"}
+        db.session.add_all(Build(**OCTOCAT | waiting | {"id": n, "number": n}) for n in more)
+        db.session.commit()
+        for number in range(1, SEEDED + 1):
+            build = blueprint.store.find(f"{number}").document
+            blueprint.store.overwrite(build | {"error": "lost"})
+        db.engine.dispose()
+    path = tmp_path / "openapi.json"
+    path.write_text(json.dumps(described))
+    return path
+
+
+def fuzz(server: Server, document: Path, report: Path) -> Any:
+    """Have Schemathesis make up requests, and answer what it reports."""
+    fuzzed = subprocess.run(
+        [
+            *(sys.executable, "-m", "schemathesis.cli"),
+            *("--config-file", ROOT / "tests" / "schemathesis.toml"),
+            *("run", document, "--url", f"http://127.0.0.1:{server.port}"),
+            *("--header", f"Authorization: Bearer {TOKEN}"),
+            *("--checks", "all", "--max-examples", f"{EXAMPLES}", "--workers", "2"),
+            *("--report", "json", "--report-json-path", report),
+        ],
+        cwd=report.parent,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert fuzzed.returncode == 0, fuzzed.stdout
+    return json.loads(report.read_text())
+
+
+@pytest.mark.slow
+def test_whatever_is_sent_the_answer_is_as_documented(
+    document: Path, database_url: str, tmp_path: Path
+) -> None:
+    cases = 0
+    accepted: Counter[str] = Counter()
+    with serve(database_url, tmp_path) as server:
+        while cases < CASES:
+            told = fuzz(server, document, tmp_path / "report.json")
+            assert told["complete"]
+            cases += told["test_cases"]["generated"]
+            for operation, phases in told["valid_rates"].items():
+                accepted[operation] += sum(phase["accepted"] for phase in phases.values())
+        assert "Traceback" not in server.log.read_text()
+    # No operation was only ever refused.
+    assert len(accepted) == 13
+    assert all(accepted.values())
