@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from ci_servers import CiServer
 from hosts import OCTOCAT, BuildRevision, Host
 from rules import ruled_host
 
@@ -139,3 +141,12 @@ def ruled(database_url: str) -> Iterator[Host]:
     )
     yield host
     host.close()
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CiServer]:
+    """The reader's own CI server, for the blocks of the pages to import from."""
+    server = CiServer(tmp_path)
+    monkeypatch.setitem(sys.modules, "ci_server", server)
+    yield server
+    server.close()

@@ -16,10 +16,11 @@ from socket import socket
 import pytest
 import sqlalchemy as sa
 from hosts import OCTOCAT
+from pages import README, ROOT, block, from_page
 
 import example_app
 
-ROOT = Path(__file__).parent.parent
+CURL = block(README, "curl -X PUT")
 SCRIPT = [sys.executable, "example_app.py"]
 FLASK = [sys.executable, "-m", "flask", "--app", "example_app", "run"]
 TOKEN = re.compile("bearer token: (.*)")
@@ -70,9 +71,12 @@ def paste(commands: str, folder: Path) -> str:
 
 
 def curl_of_readme(token: str, port: int) -> str:
-    readme = (ROOT / "README.md").read_text()
-    [curl] = re.findall(r"^curl -X PUT (?:.*\\\n)*.*$", readme, re.MULTILINE)
-    return str(curl).replace("<token>", token).replace(":8080", f":{port}") + " -s"
+    return f"{typed(CURL, token, port).rstrip()} -s"
+
+
+def typed(commands: str, token: str, port: int) -> str:
+    """Have the commands of a page ask this server."""
+    return commands.replace("<token>", token).replace(":8080", f":{port}")
 
 
 @pytest.mark.parametrize("command", [SCRIPT, FLASK], ids=["python", "flask"])
@@ -106,6 +110,19 @@ def test_the_curl_of_the_contract_puts_its_sample(folder: Path, database_url: st
         engine = sa.create_engine(database_url)
         example_app.Base.metadata.drop_all(engine)
         engine.dispose()
+
+
+@from_page("docs/contract.md", commands="If-Match: $tag")
+def test_the_build_is_fetched_edited_and_put_unless_it_has_changed(
+    folder: Path, commands: str
+) -> None:
+    with served(folder, SCRIPT) as (printed, port):
+        [token] = TOKEN.findall(printed)
+        pasted = typed(commands, token, port)
+        assert json.loads(paste(pasted, folder)) == OCTOCAT | {"status": "error"}
+        put = pasted[pasted.index("sed 's/") :]
+        stale = f"{pasted.splitlines()[0]}\ntag='\"stale\"'\n{put}"
+        assert json.loads(paste(stale, folder))["error"].startswith("The build was changed")
 
 
 def test_every_start_makes_a_new_token_and_keeps_the_builds(folder: Path) -> None:
