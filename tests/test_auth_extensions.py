@@ -22,6 +22,7 @@ from auth_hosts import (
     credentials,
     everywhere,
 )
+from auth_users import Member, Members
 from flask import Flask, abort, jsonify
 from flask.sessions import SecureCookieSessionInterface
 from flask_httpauth import HTTPBasicAuth, MultiAuth
@@ -33,6 +34,7 @@ from flask_jwt_extended import (
     jwt_required,
 )
 from flask_login import LoginManager, UserMixin, current_user, login_required
+from flask_security import Security, auth_required, roles_required
 from hosts import URL, BuildRevision, Host, token_auth
 
 # No padding in base64: b64decode() does not look at what follows it.
@@ -102,6 +104,23 @@ def jwt(make: Callable[..., str], *secret: str, admin: bool = True, minutes: int
         return make("octokitty", additional_claims=claims, expires_delta=expires)
 
 
+def configure_security(app: Flask, secret: str = "a secret of the host") -> None:
+    app.secret_key = secret
+    app.config["SECURITY_PASSWORD_SALT"] = "a salt of the host"
+    Security(app, Members({"octokitty": "admin", "worker": "worker"}))
+
+
+def security_admin(view: Callable[..., Any]) -> Callable[..., Any]:
+    return auth_required("token")(roles_required("admin")(view))  # type: ignore[no-any-return]
+
+
+def security_token(user: str, role: str, *secret: str) -> dict[str, str]:
+    app = Flask("signer")
+    configure_security(app, *secret)
+    with app.app_context():
+        return {"Authentication-Token": str(Member(user, role).get_auth_token())}
+
+
 @dataclass(frozen=True)
 class Case:
     auth: Auth
@@ -154,6 +173,17 @@ def login_case() -> Case:
     return Case(login_admin, {"Cookie": right}, BEARER | refused, configure=configure_login)
 
 
+def security_case() -> Case:
+    refused = {
+        "wrong": {"Authentication-Token": "of-the-admin"},
+        "of no administrator": security_token("worker", "worker"),
+        "of an unknown user": security_token("nobody", "admin"),
+        "of another host": security_token("octokitty", "admin", "a secret of another"),
+    }
+    right = security_token("octokitty", "admin")
+    return Case(security_admin, right, BEARER | refused, configure=configure_security)
+
+
 BASIC = credentials("Basic", ADMIN, WORKER, "Digest username=octokitty")
 MULTI = http_auth(MultiAuth(token_auth(), basic_auth()), "Bearer Basic")
 CASES = {
@@ -168,6 +198,7 @@ CASES = {
     ),
     "Flask-Login": login_case(),
     "Flask-JWT-Extended": jwt_case(),
+    "Flask-Security": security_case(),
 }
 each_case = pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
 
@@ -219,7 +250,8 @@ def test_options_is_answered_bare_to_anyone(host: Host, case: Case) -> None:
 def test_agreement_to_one_request_is_none_to_the_next(host: Host, case: Case) -> None:
     client = host.app.test_client(use_cookies=False)
     contexts: list[Any] = [nullcontext(), host.app.app_context()]
-    if case.auth is login_admin:  # Flask-Login itself keeps its user in an outer context
+    # Flask-Login, on which Flask-Security stands, keeps its user in an outer context.
+    if case.auth in (login_admin, security_admin):
         contexts.pop()
     for context in contexts:
         with context:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from auth_hosts import credentials
+from auth_users import Member, Members, Token
 from ci_servers import ROLES, CiServer, bearer
 from flask import Flask, request
 from flask_jwt_extended import JWTManager, create_access_token
-from flask_login import LoginManager
-from flask_login import UserMixin as LoginUser
-from flask_security import RoleMixin, Security, UserDatastore, UserMixin
+from flask_login import LoginManager, UserMixin
+from flask_security import Security
 from flask_wtf.csrf import generate_csrf
 from hosts import OCTOCAT, URL
 from pages import from_page
@@ -39,7 +39,7 @@ def test_flask_httpauth(server: CiServer, code: str) -> None:
     assert server.statuses({"auth": ("mona", "of-mona")}) == [200]
 
 
-class Person(LoginUser):  # type: ignore[misc]
+class Person(UserMixin):  # type: ignore[misc]
     def __init__(self, name: str) -> None:
         self.id = self.name = name
         self.role = ROLES[name]
@@ -76,61 +76,20 @@ def test_flask_jwt_extended(server: CiServer, code: str) -> None:
     assert_only(server, {"headers": {"Authorization": f"Bearer {right}"}}, *refused)
 
 
-class Role(RoleMixin):
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-class Member(UserMixin):
-    active = True
-    fs_uniquifier = ""
-
-    def __init__(self, name: str) -> None:
-        self.fs_uniquifier = self.email = name
-        self.roles = [Role(ROLES[name])]
-
-
-class Members(UserDatastore):
-    """The two users, as Flask-Security finds them."""
-
-    def __init__(self) -> None:
-        super().__init__(Member, Role)
-
-    def find_user(self, case_insensitive: bool = False, **by: Any) -> Member | None:
-        return Member(by["fs_uniquifier"]) if by.get("fs_uniquifier") in ROLES else None
-
-
 @from_page(PAGE, code="flask_security")
 def test_flask_security(server: CiServer, code: str) -> None:
     server.app.config["SECURITY_PASSWORD_SALT"] = "x" * 32
-    Security(server.app, Members())
+    Security(server.app, Members(ROLES))
     server.run(code)
     with server.app.app_context():
-        tokens = [Member(name).get_auth_token() for name in ROLES]
+        tokens = [Member(name, role).get_auth_token() for name, role in ROLES.items()]
     sent = [{"headers": {"Authentication-Token": token}} for token in (*tokens, "x", "")]
     assert_only(server, *sent)
 
 
-class Token:
-    """An access token that is in force."""
-
-    def __init__(self, user: str) -> None:
-        self.client_id = user
-        self.scope = ROLES[user]
-
-    def get_scope(self) -> str:
-        return self.scope
-
-    def is_expired(self) -> bool:
-        return False
-
-    def is_revoked(self) -> bool:
-        return False
-
-
 @from_page(PAGE, code="ResourceProtector")
 def test_authlib(server: CiServer, code: str) -> None:
-    server.own(find_token={f"of-{name}": Token(name) for name in ROLES}.get)
+    server.own(find_token={f"of-{name}": Token(name, role) for name, role in ROLES.items()}.get)
     server.run(code)
     assert_only(server, bearer("mona"), *all_but("of-mona", "of-hubot"))
 
