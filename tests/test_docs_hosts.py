@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,20 @@ import sqlalchemy as sa
 from ci_servers import Audit, CiServer, OtherBuild, Status, bearer
 from hosts import OCTOCAT, Build, row_of
 from marshmallow import Schema
-from pages import from_page
+from pages import PAGES, from_page
 from sqlalchemy.orm import Session
+
+from flask_build_admin import BuildAdmin
 
 PAGE = "docs/hosts.md"
 CHANGED = OCTOCAT | {"status": "error"}
+
+
+def test_every_option_is_told() -> None:
+    [section] = re.findall(r"^## Options\n(.*?)^## ", PAGES[PAGE], re.MULTILINE | re.DOTALL)
+    rows = re.findall(r"^\|([^|]*)\|", section, re.MULTILINE)
+    told = [name for row in rows for name in re.findall("`([a-z_]+)`", row)]
+    assert told == list(inspect.signature(BuildAdmin).parameters)
 
 
 @from_page(PAGE, code="OtherBuildSchema")
