@@ -97,6 +97,6 @@ def test_the_exit_codes_are_those_of_the_commands() -> None:
 
 
 def test_every_command_is_told(app: Flask) -> None:
-    told = re.findall(r"^\| `([a-z]+) [^`]*` \|", PAGES[PAGE], re.MULTILINE)
+    told = re.findall(r"^\| `([a-z]+)[^`]*` \|", PAGES[PAGE], re.MULTILINE)
     help_ = at_terminal(app, "build-admin", "--help").output
     assert sorted(told) == re.findall(r"^  ([a-z]+)  ", help_, re.MULTILINE)
