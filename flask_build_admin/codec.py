@@ -86,7 +86,7 @@ class BuildCodec:
         fast = compiles(self.schema)
         self._check: Check = compile_check(self.schema) if fast else _unsure
         #: Answers the document of a build.
-        self.show: Show = compile_show(self.schema) if fast else self._dump
+        self.show: Show = compile_show(self.schema, model) if fast else self._dump
 
     def read(self, document: Document) -> Incoming:
         """Check a whole document.

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from marshmallow import RAISE, fields, validate
+from sqlalchemy.orm.attributes import instance_dict
 
 from .body import Document
 from .columns import LONE_SURROGATE, Utf8Length, storable
 from .fields import Text, WholeNumber
-from .model import attribute_of, member_of
+from .model import attribute_of, mapper_of, member_of
 from .schema import BuildSchema
 
 Check = Callable[[Document], list[str]]
@@ -105,15 +106,26 @@ def compile_check(schema: BuildSchema) -> Check:
     return check
 
 
-def compile_show(schema: BuildSchema) -> Show:
-    """Make a function that answers the document of a build."""
+def compile_show(schema: BuildSchema, model: type[Any]) -> Show:
+    """Make a function that answers the document of a build.
+
+    :param model: the mapped class of the builds.
+    """
     members = [member_of(name, field) for name, field in schema.fields.items()]
     zeros = [_ZEROS[type(field)] for field in schema.fields.values()]
     kinds = [type(zero) for zero in zeros]
-    snapshot = attrgetter(*(attribute_of(name, field) for name, field in schema.fields.items()))
+    attributes = [attribute_of(name, field) for name, field in schema.fields.items()]
+    snapshot = attrgetter(*attributes)
+    loaded = itemgetter(*attributes)
+    # Where a loaded column is found, too, but by a function of Python's for each.
+    columns = mapper_of(model).column_attrs
+    plain = all(attribute in columns for attribute in attributes)
 
     def show(build: Any) -> Document:
-        values = snapshot(build)
+        try:
+            values = loaded(instance_dict(build)) if plain else snapshot(build)
+        except KeyError:  # expired
+            values = snapshot(build)
         if list(map(type, values)) == kinds:
             return dict(zip(members, values, strict=True))
         shown = [

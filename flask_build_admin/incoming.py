@@ -22,9 +22,9 @@ def body_of(current: Request, limit: int) -> bytes:
     if "Content-Encoding" in current.headers:
         raise UnsupportedMediaType("The body must not have a Content-Encoding.")
     # A chunked body tells no length, and is cut without a word at the limit of the request.
-    if (current.content_length or 0) > limit or len(current.get_data()) > limit:
+    if (current.content_length or 0) > limit or len(body := current.get_data()) > limit:
         raise RequestEntityTooLarge(f"The body is longer than {limit} bytes.")
-    return current.get_data()
+    return body
 
 
 def refuse_body(current: Request, limit: int) -> None:

@@ -51,7 +51,7 @@ class BuildQuery:
             _require_transactions(session.connection({"bind": bind}))
             self._write_locks[name] = write_lock
         if (write_lock := self._write_locks[name]) is not None:
-            session.connection({"bind": bind}).execute(write_lock)
+            _lock_all(session.connection({"bind": bind}), write_lock)
         return _one(session, bind, self._select_locked, build_id)
 
     @cached_property
@@ -78,9 +78,8 @@ class BuildQuery:
         return self._select.with_for_update(of=list(mapper_of(self._model).tables))
 
     def _write_lock(self, dialect: Dialect) -> Update | None:
-        """Make the statement that has to come before the locking query, if any."""
+        """Make the statement that locks where the locking query does not, if any."""
         if dialect.name == "sqlite":
-            # The driver begins no transaction before the first write, so a SELECT locks nothing.
             # An UPDATE of no row takes the lock, changes nothing and fires no trigger; on a bare
             # table, because one of the mapped table would evaluate the host's onupdate defaults.
             key = mapper_of(self._model).primary_key[0]
@@ -92,6 +91,16 @@ class BuildQuery:
                 " overwrite each other. Use SQLite, PostgreSQL, MariaDB or MySQL."
             )
         return None
+
+
+def _lock_all(connection: Connection, write_lock: Update) -> None:
+    """Let nobody else write to a database of SQLite until the transaction ends."""
+    # The driver begins no transaction before the first write, so a SELECT would lock nothing. If
+    # it has begun one by now, for the host's auth or at the host's word, no other can begin.
+    if getattr(connection.connection.dbapi_connection, "in_transaction", True):
+        connection.execute(write_lock)
+    else:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _require_transactions(connection: Connection) -> None:

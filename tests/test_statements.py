@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hosts import ADMIN, OCTOCAT, URL, Host
 
 #: How a build is locked before it is looked at.
 LOCK = {
-    "sqlite": ["UPDATE", "SELECT"],
+    "sqlite": ["BEGIN", "SELECT"],
     "postgresql": ["SELECT … FOR UPDATE"],
     "mariadb": ["SELECT … FOR UPDATE"],
 }
@@ -80,7 +81,10 @@ def test_another_method_sends_nothing(hosted: Host, method: str, status: int) ->
     assert sent == []
 
 
-def test_the_lock_of_sqlite_touches_no_row(host: Host) -> None:
+@pytest.mark.parametrize("begun", [False, True])
+def test_the_lock_of_sqlite_touches_no_row(host: Host, begun: bool) -> None:
+    if begun:  # as the documentation of SQLAlchemy has it, for SAVEPOINT
+        sa.event.listen(host.engine, "begin", lambda one: one.exec_driver_sql("BEGIN"))
     host.execute("CREATE TABLE touched (id INTEGER)")
     host.execute(
         "CREATE TRIGGER touch AFTER UPDATE ON builds BEGIN INSERT INTO touched VALUES (new.id); END"
