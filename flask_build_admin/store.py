@@ -19,7 +19,7 @@ from .query import Bind, BuildQuery
 from .reason import Reasons
 from .revision import Revision
 from .schema import BuildSchema
-from .transaction import begin, rollback, transaction
+from .transaction import begin, reading, rollback, transaction
 from .undo import restore, reverted
 from .update import Change, Terms, Update
 from .waiting import QUEUE, UNFINISHED, BuildQueue
@@ -92,7 +92,7 @@ class BuildStore:
         :raises DatabaseUnavailable: the database cannot answer now.
         """
         session = self._current()
-        with transaction(session):
+        with reading(session):
             bind, codec = self._database(session)
             document, _ = self._find(session, bind, codec, build_id)
             return Representation.of(document)
@@ -161,7 +161,7 @@ class BuildStore:
         """
         history = self._kept()
         session = self._current()
-        with transaction(session):
+        with reading(session):
             bind, codec = self._database(session)
             _, value = self._find(session, bind, codec, build_id)
             connection = session.connection({"bind": bind})
@@ -197,7 +197,7 @@ class BuildStore:
         if self._queue is None:
             raise ConfigurationError("No queue can be asked for: pass queue_statuses=.")
         session = self._current()
-        with transaction(session):
+        with reading(session):
             bind, codec = self._database(session)
             start = None if below is None else codec.read_id(below)
             begin(session)

@@ -40,6 +40,18 @@ def transaction(session: Session) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def reading(session: Session) -> Iterator[None]:
+    """Let nothing of a read be left to the end of the request, where no answer can tell of it.
+
+    :raises BuildError: in the place of a database's error.
+    """
+    with transaction(session):
+        yield
+        # No rollback: what the host's auth has left pending is not to be dropped under a 200.
+        session.commit()
+
+
 def begin(session: Session) -> None:
     """See that there is a transaction, and that nothing is pending in it.
 

@@ -393,6 +393,13 @@ def test_what_the_auth_left_is_committed_with_a_put(
     assert visits(host) == 1
 
 
+@pytest.mark.parametrize("path", ["build/1", "build/1/revisions", "builds/queue"])
+def test_what_the_auth_left_is_committed_with_a_read(make: MakeHost, path: str) -> None:
+    host = visited(make, leave_flushed)
+    assert host.client.get(f"/api/v1/admin/{path}", headers=ADMIN).status_code == 200
+    assert visits(host) == 1
+
+
 @pytest.mark.parametrize(("status", "ask"), ANSWERS.values(), ids=list(ANSWERS))
 @pytest.mark.parametrize("leave", LEFT)
 def test_what_the_auth_left_is_rolled_back_with_a_refusal(

@@ -245,16 +245,24 @@ def test_the_connection_is_lost_in_an_undo(worker: Worker, statement: str) -> No
 
 
 @on_servers
-def test_the_connection_is_lost_in_a_list(worker: Worker) -> None:
-    with worker.at("before_cursor_execute", "FROM build_revisions", worker.kill):
-        assert_unavailable(worker.revisions())
-    assert_served(worker)
+@pytest.mark.parametrize("moment", ["before_cursor_execute", "after_cursor_execute"])
+@pytest.mark.parametrize(
+    ("path", "statement"),
+    [
+        ("build/1", "FROM builds"),
+        ("build/1/revisions", "FROM build_revisions"),
+        ("builds/queue", "FROM builds"),
+    ],
+)
+def test_the_connection_is_lost_in_a_read(
+    worker: Worker, path: str, statement: str, moment: str
+) -> None:
+    def read() -> Any:
+        return worker.client.get(f"/api/v1/admin/{path}", headers=ADMIN)
 
-
-@on_servers
-def test_the_connection_is_lost_in_a_fetch(worker: Worker) -> None:
-    with worker.at("before_cursor_execute", "FROM builds", worker.kill):
-        assert_unavailable(worker.get())
+    with worker.at(moment, statement, worker.kill):
+        assert_unavailable(read())
+    assert read().status_code == 200
     assert_served(worker)
 
 

@@ -46,7 +46,7 @@ def test_a_put_of_the_same_build_updates_nothing(hosted: Host, database: str) ->
 def test_a_fetch_is_one_select(hosted: Host) -> None:
     with hosted.statements() as sent:
         assert hosted.get().status_code == 200
-    assert outline(sent) == ["BEGIN", "SELECT", "ROLLBACK"]
+    assert outline(sent) == ["BEGIN", "SELECT", "COMMIT"]
 
 
 @pytest.mark.parametrize(
