@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from ci_servers import CiServer
+from cluster import Cluster, run_cluster
 from hosts import OCTOCAT, BuildRevision, Host
 from rules import ruled_host
 
@@ -29,18 +30,31 @@ on_mariadb = pytest.mark.parametrize(
 )
 
 
-def pytest_report_header() -> str:
+def pytest_report_header(config: pytest.Config) -> list[str]:
     left_out = [name for name in SERVERS if name not in DATABASES]
-    told = f"databases: {', '.join(DATABASES)}"
+    told = [f"databases: {', '.join(DATABASES)}"]
     if left_out:
         names = " and ".join(f"TEST_{name.upper()}_URL" for name in left_out)
-        told += f" (left out: {', '.join(left_out)}; set {names})"
+        told[0] += f" (left out: {', '.join(left_out)}; set {names})"
+    if config.option.markexpr == "not slow":
+        told.append("left out: the slow tests, of faults under load; pytest -m slow runs them")
     return told
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if len(DATABASES) <= len(SERVERS):
-        terminalreporter.write_line(pytest_report_header())
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    for report in (*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")):
+        for name, told in report.user_properties:
+            terminalreporter.section(name)
+            terminalreporter.write_line(told)
+    if config.option.markexpr == "not slow" or len(DATABASES) <= len(SERVERS):
+        terminalreporter.write_line("\n".join(pytest_report_header(config)))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL server that may be broken."""
+    with run_cluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,9 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import count, pairwise
@@ -22,9 +23,17 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parent.parent
 TOKEN = "of-the-admin"
+URL = "/api/v1/admin/build"
 
 #: Seconds after which an answer, a start or a stop has failed.
 PATIENCE = 30
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
 
 
 class Answer(NamedTuple):
@@ -43,26 +52,35 @@ class Server:
 
     port: int
     log: Path
-    workers: int = 4
+    workers: int
 
-    def get(self) -> Answer:
-        return self._ask("GET", "/api/v1/admin/build/1")
+    def get(self, build_id: int = 1, **headers: str) -> Answer:
+        return self._ask("GET", f"{URL}/{build_id}", headers=headers)
 
-    def revisions(self) -> Answer:
-        return self._ask("GET", "/api/v1/admin/build/1/revisions")
+    def queue(self) -> Answer:
+        return self._ask("GET", f"{URL}s/queue")
 
-    def undo(self, revision: int) -> Answer:
-        return self._ask("POST", f"/api/v1/admin/build/1/revisions/{revision}/undo")
+    def revisions(self, build_id: int = 1) -> Answer:
+        return self._ask("GET", f"{URL}/{build_id}/revisions")
 
-    def put(self, document: dict[str, Any], **headers: str) -> Answer:
+    def undo(self, revision: int, build_id: int = 1) -> Answer:
+        return self._ask("POST", f"{URL}/{build_id}/revisions/{revision}/undo")
+
+    def put(self, document: dict[str, Any], query: str = "", **headers: str) -> Answer:
         body = json.dumps(document)
-        return self._ask(
-            "PUT", "/api/v1/admin/build", body, {"Content-Type": "application/json"} | headers
-        )
+        return self._ask("PUT", URL + query, body, {"Content-Type": "application/json"} | headers)
 
     def booted(self) -> list[int]:
         """Answer the process ids of all workers that ever were, the oldest first."""
         return [int(pid) for pid in re.findall(r"Booting worker.* (\d+)", self.log.read_text())]
+
+    def ready(self) -> int:
+        """Count the workers that ever were ready to serve: the server greets in each of them."""
+        return self.log.read_text().count("bearer token")
+
+    def causes(self) -> Counter[str]:
+        """Count what the database did that was answered with 503, by the names in the log."""
+        return Counter(re.findall(r"try again\. The cause: (\w+)", self.log.read_text()))
 
     def _ask(
         self, method: str, path: str, body: str | None = None, headers: dict[str, str] | None = None
@@ -76,11 +94,15 @@ class Server:
 
 
 @contextmanager
-def serve(database_url: str, directory: Path) -> Iterator[Server]:
+def serve(
+    database_url: str, directory: Path, *options: str, workers: int = 4, **config: Any
+) -> Iterator[Server]:
     """Run the example server.
 
     :param database_url: of a database that is empty, or that the server has used before.
     :param directory: for the log, and what else gunicorn wants to keep.
+    :param options: of gunicorn, beside those that are always given.
+    :param config: of the app.
     """
     environment = os.environ | {
         "DATABASE_URL": database_url,
@@ -98,13 +120,17 @@ def serve(database_url: str, directory: Path) -> Iterator[Server]:
     )
     # The socket listens already, so the first request waits for the first worker.
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = Server(listener.getsockname()[1], directory / "gunicorn.log")
-        options = ["-w", f"{server.workers}", "-b", f"fd://{listener.fileno()}"]
-        # What is too long for gunicorn never comes to the app.
-        options += ["--limit-request-line", "0", "--limit-request-field_size", "0"]
+        server = Server(listener.getsockname()[1], directory / "gunicorn.log", workers)
+        arguments = ["-w", f"{workers}", "-b", f"fd://{listener.fileno()}", *options]
         with server.log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", *options, "example_app:create_app()"],
+                [
+                    sys.executable,
+                    "-m",
+                    "gunicorn",
+                    *arguments,
+                    f"example_app:create_app({config!r})",
+                ],
                 cwd=ROOT,
                 env=environment,
                 pass_fds=[listener.fileno()],
@@ -172,8 +198,8 @@ def change_and_undo(
     return seen
 
 
-def chain_of(database_url: str) -> list[tuple[Any, Any]]:
-    """Read all revisions of the build, and see that each begins where the one before has ended.
+def chain_of(database_url: str, build_id: int = 1) -> list[tuple[Any, Any]]:
+    """Read all revisions of a build, and see that each begins where the one before has ended.
 
     :returns: the documents before and after each change.
     """
@@ -184,7 +210,8 @@ def chain_of(database_url: str) -> list[tuple[Any, Any]]:
     engine = sa.create_engine(database_url)
     query = sa.select(BuildRevision.before, BuildRevision.after).order_by(BuildRevision.id)
     with engine.connect() as connection:
-        chain = [(row.before, row.after) for row in connection.execute(query)]
+        revisions = connection.execute(query.filter_by(build_id=build_id))
+        chain = [(row.before, row.after) for row in revisions]
     engine.dispose()
     for (_, ended), (begun, _) in pairwise(chain):
         assert begun == ended

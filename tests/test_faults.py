@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -22,7 +21,7 @@ import sqlalchemy as sa
 from conftest import DATABASES
 from flask import request
 from hosts import ADMIN, OCTOCAT, URL, Build, BuildRevision, Host
-from servers import PATIENCE, Server, chain_of, serve
+from servers import PATIENCE, Server, chain_of, serve, wait_until
 from sqlalchemy.pool import QueuePool
 
 from flask_build_admin import build_updating
@@ -126,13 +125,6 @@ def backend_of(connection: Any) -> int:
     """Answer the server's own number of a driver's connection."""
     number = connection.info.backend_pid if hasattr(connection, "info") else connection.thread_id()
     return int(number)
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 @pytest.fixture

@@ -23,6 +23,9 @@ CASES = int(os.environ.get("FUZZ_CASES", "5000"))
 #: … and those that one run makes up for an operation; what has few forms has fewer.
 EXAMPLES = 400
 
+#: What is too long for gunicorn would never come to the app.
+UNLIMITED = ("--limit-request-line", "0", "--limit-request-field_size", "0")
+
 
 @pytest.fixture
 def document(database_url: str, tmp_path: Path) -> Path:
@@ -70,7 +73,7 @@ def test_whatever_is_sent_the_answer_is_as_documented(
 ) -> None:
     cases = 0
     accepted: Counter[str] = Counter()
-    with serve(database_url, tmp_path) as server:
+    with serve(database_url, tmp_path, *UNLIMITED) as server:
         while cases < CASES:
             told = fuzz(server, document, tmp_path / "report.json")
             assert told["complete"]
