@@ -33,7 +33,7 @@ pytestmark = pytest.mark.slow
 SECONDS = int(os.environ.get("SOAK_SECONDS", "600"))
 
 #: Seconds at the end without a fault, in the second half of which nothing may fail any more.
-QUIET = 10
+QUIET = 20
 
 #: Seconds in which a worker warms up. Its memory is measured in as many after them, and at the end.
 WARM_UP = SECONDS / 6
@@ -103,8 +103,8 @@ def soak(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Soak:
 
 def test_the_rate_is_kept(soak: Soak, record_property: Callable[[str, object], None]) -> None:
     record_property("soak", told(soak))
-    # Whatever the faults have held up is done by the end, and nothing is put off any more.
-    assert max(outcome.seconds for outcome in soak.last()) < 1
+    # What the faults have held up is done by then: whatever is due is sent and answered at once.
+    assert median(outcome.seconds for outcome in soak.last()) < 0.1
 
 
 def test_every_fault_has_happened(soak: Soak) -> None:
