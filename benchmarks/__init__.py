@@ -1,1 +1,1 @@
-"""The blueprint beside the view that one writes by hand: ``python -m benchmarks``."""
+"""The blueprint beside the field: ``python -m benchmarks``."""

@@ -1,61 +1,64 @@
-"""What both sides have in common: the example's model, users in memory, the databases."""
+"""What all contenders have in common: the builds, and the users in memory."""
 
 from __future__ import annotations
 
-from functools import partial
+import json
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
-from flask import Blueprint, Flask
-from flask_httpauth import HTTPTokenAuth
-from sqlalchemy import event
+from example_app import OCTOCAT
 
-from example_app import OCTOCAT, Build, db
-
+PATH = "/api/v1/admin/build"
 TOKEN = "of-the-admin"
 
-#: The build that is repaired: a worker died, and the row says "running" for ever.
-RUNNING = OCTOCAT | {"status": "running"}
-
-#: … and what the administrator makes of it: three of 25 members are changed.
-REPAIRED = RUNNING | {"status": "error", "error": "the worker died", "finished": 1563474099}
+#: How many builds are repaired in turn. Clients that put the same build at once would wait for its
+#: row, and what is to be measured is work.
+REPAIRED_BUILDS = 100
 
 
-token_auth = HTTPTokenAuth()
+class User(NamedTuple):
+    """Someone with a token."""
 
-# The users are in memory: a query for them would cost both sides the same, and hide the rest.
-_users = {sha256(TOKEN.encode()).hexdigest(): "octokitty"}
-_roles = {"octokitty": "admin"}
+    name: str
+    role: str
 
 
-@token_auth.verify_token
-def verify_token(token: str) -> str | None:
+# The users are in memory: a query for them would cost all the same, and hide the rest.
+_USERS = {sha256(TOKEN.encode()).hexdigest(): User("octokitty", "admin")}
+
+
+def find_user(token: str) -> User | None:
     """Find the user whose token it is."""
-    return _users.get(sha256(token.encode()).hexdigest())
+    return _USERS.get(sha256(token.encode()).hexdigest())
 
 
-@token_auth.get_user_roles
-def get_user_roles(user: str) -> str | None:
-    """Tell Flask-HTTPAuth what a user may do."""
-    return _roles.get(user)
+def running(build_id: int, message: int = 0) -> dict[str, Any]:
+    """Answer a build to be repaired: a worker died, and the row says "running" for ever.
+
+    :param message: its length in KiB; 0: that of the sample.
+    """
+    build = OCTOCAT | {"id": build_id, "number": build_id, "status": "running"}
+    text = " ".join(map(str, range(300 * message)))[: 1024 * message]
+    return build | {"message": text} if message else build
 
 
-def make_app(blueprint: Blueprint, url: str, durable: bool) -> Flask:
-    """Make a host of one side, with one build in a database of its own."""
-    app = Flask(blueprint.name)
-    app.config["SQLALCHEMY_DATABASE_URI"] = url
-    db.init_app(app)
-    app.register_blueprint(blueprint)
-    with app.app_context():
-        if db.engine.dialect.name == "sqlite":
-            event.listen(db.engine, "connect", partial(_set_up, durable))
-        db.create_all()
-        db.session.add(Build(**RUNNING))
-        db.session.commit()
-    return app
+def repaired(build: dict[str, Any]) -> dict[str, Any]:
+    """Answer what the administrator makes of a build: three of 25 members are changed."""
+    return build | {"status": "error", "error": "the worker died", "finished": 1563474099}
 
 
-def _set_up(durable: bool, connection: Any, record: object) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
-    if not durable:
-        connection.execute("PRAGMA synchronous = OFF")
+class Request(NamedTuple):
+    """A put of a build."""
+
+    build: dict[str, Any]
+    token: str = TOKEN
+
+    @property
+    def body(self) -> bytes:
+        """The build as JSON."""
+        return json.dumps(self.build).encode()
+
+
+def repairs(builds: list[dict[str, Any]]) -> list[Request]:
+    """Answer requests that repair each build and then undo it, so that each changes its row."""
+    return [Request(repaired(build)) for build in builds] + [Request(build) for build in builds]

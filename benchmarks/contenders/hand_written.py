@@ -13,7 +13,7 @@ from marshmallow.validate import Length, Range
 
 from example_app import Build, db
 
-from .hosts import token_auth
+from .flask_host import make_app, token_auth
 
 blueprint = Blueprint("hand_written", __name__, url_prefix="/api/v1/admin")
 
@@ -69,3 +69,6 @@ def overwrite() -> Any:
         setattr(build, name, value)
     db.session.commit()
     return schema.dump(build)
+
+
+app = make_app(blueprint)
