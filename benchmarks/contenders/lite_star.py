@@ -91,7 +91,8 @@ def overwrite(data: BuildStruct, transaction: Session) -> BuildStruct:
         raise NotFoundException
     for name in data.__struct_fields__:
         setattr(build, name, getattr(data, name))
-    return convert(build, BuildStruct, from_attributes=True)
+    stored: BuildStruct = convert(build, BuildStruct, from_attributes=True)
+    return stored
 
 
 app = Litestar(
