@@ -1,8 +1,7 @@
 """Measure the blueprint beside the field: the same update, made by all of them.
 
 In process on SQLite and PostgreSQL, over HTTP on PostgreSQL, and how its time grows. The sides take
-turns in rounds, and the ratio of two sides is taken within each round: whatever else the machine
-does falls on both of them.
+turns in rounds, and the ratio of two sides is taken within each round.
 """
 
 from __future__ import annotations
@@ -48,6 +47,7 @@ Measured = TypeVar("Measured", bound=Part)
 def main() -> int:
     """Measure, and print the tables. With ``--check``, a goal that is missed fails the command."""
     options = read_options()
+    busy = os.getloadavg()[0]
     effort = QUICK if options.quick else FULL
     effort = effort._replace(
         rounds=options.rounds or effort.rounds,
@@ -71,7 +71,7 @@ def main() -> int:
 
     parts: list[Part] = [*called, *served, *grown]
     goals = [goal for part in parts for goal in part.goals()]
-    ends = [goal_table(goals), versions(servers)]
+    ends = [goal_table(goals), circumstances(servers, busy)]
     for table in ends:
         print(table.text(), end="\n\n")
     if options.write:
@@ -131,16 +131,20 @@ def show(measured: Measured) -> Measured:
     return measured
 
 
-def versions(servers: list[Server]) -> Table:
-    """Tell what was measured, and on what."""
+def circumstances(servers: list[Server], busy: float) -> Table:
+    """Tell what was measured, and on what.
+
+    :param busy: how many processes wanted to run when it began.
+    """
     rivals = [name for contender in CONTENDERS for name in contender.distributions]
     rows = [
         ("processors", f"{os.cpu_count()}"),
+        ("load average before", f"{busy:.1f}"),
         ("Python", platform.python_version()),
         *((server.title, server.version()) for server in servers),
         *((name, version(name)) for name in (*COMMON, *rivals)),
     ]
-    return Table("Versions", ("", "version"), rows)
+    return Table("Circumstances", ("", ""), rows)
 
 
 if __name__ == "__main__":

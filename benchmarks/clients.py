@@ -129,7 +129,8 @@ class HTTPClient:
 
     def send(self, requests: Sequence[Request]) -> tuple[list[Answer], float]:
         """Answer what was answered, and the seconds that it took."""
-        return _timed(lambda: [self._ask(request) for request in requests])
+        start = perf_counter()
+        return [self._ask(request) for request in requests], perf_counter() - start
 
     def _ask(self, request: Request) -> Answer:
         connection = HTTPConnection("127.0.0.1", self._port, timeout=30)

@@ -47,11 +47,11 @@ def write(
 
 
 def _draw_times(axes: Any, in_process: list[InProcess]) -> None:
-    height = 0.8 / len(in_process)
+    height = 0.4
     for number, measured in enumerate(in_process):
         _draw_bars(
             axes,
-            [number * height + place for place in range(len(NAMES))],
+            [place + (number - 0.5) * height for place in range(len(NAMES))],
             [measured.update.of(name).scaled(1000) for name in NAMES],
             height=height,
             color=COLORS[measured.server.name],
@@ -74,7 +74,7 @@ def _draw_bars(axes: Any, places: Any, quartiles: list[Quartiles], **style: Any)
     below = [median - low for low, median, _ in quartiles]
     above = [high - median for _, median, high in quartiles]
     axes.barh(places, medians, xerr=[below, above], **style)
-    axes.invert_yaxis()
+    axes.set_ylim(len(medians) - 0.5, -0.5)  # the first at the top
 
 
 def _draw_growth(axes: Any, growth: list[Growth]) -> None:

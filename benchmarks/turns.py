@@ -1,6 +1,8 @@
 """Rounds that take turns: only what is measured side by side says anything.
 
-Whatever else the machine does falls on all sides of a round, and on no ratio of two of them.
+What else the machine does in a round falls on all sides of it. It does not fall on all alike: a
+server with threads gets more of a busy processor than one without, so figures to be published want
+an idle machine.
 """
 
 from __future__ import annotations
@@ -44,16 +46,12 @@ class Turns(NamedTuple, Generic[Side]):
         pairs = zip(self.measured[side], self.measured[other], strict=True)
         return Quartiles.of(one / another for one, another in pairs)
 
-    def undisturbed(
-        self, side: Side, other: Side, best: Callable[[list[float]], float] = min
-    ) -> float:
-        """Answer the ratio of the best rounds of two sides.
+    def undisturbed(self, side: Side, other: Side) -> float:
+        """Answer the ratio of the least of two sides.
 
         A busy machine slows many rounds, but quickens none: this can be told from a few.
-
-        :param best: ``min`` of times, ``max`` of rates.
         """
-        return best(self.measured[side]) / best(self.measured[other])
+        return min(self.measured[side]) / min(self.measured[other])
 
 
 def take_turns(sides: Mapping[Side, Callable[[], float]], rounds: int) -> Turns[Side]:
