@@ -20,5 +20,5 @@ class Effort(NamedTuple):
     largest: int
 
 
-FULL = Effort(rounds=40, requests=50, server_rounds=10, seconds=3, largest=1_000_000)
+FULL = Effort(rounds=30, requests=200, server_rounds=10, seconds=3, largest=1_000_000)
 QUICK = Effort(rounds=30, requests=10, server_rounds=2, seconds=1, largest=10_000)

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Select, Update, bindparam, column, false, select, table, update
 from sqlalchemy.engine import Connection, Dialect, Engine
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.orm import Session, undefer
 
 from .errors import BuildNotFound, ConfigurationError
@@ -97,10 +97,14 @@ def _lock_all(connection: Connection, write_lock: Update) -> None:
     """Let nobody else write to a database of SQLite until the transaction ends."""
     # The driver begins no transaction before the first write, so a SELECT would lock nothing. If
     # it has begun one by now, for the host's auth or at the host's word, no other can begin.
-    if getattr(connection.connection.dbapi_connection, "in_transaction", True):
+    driver: Any = connection.connection.dbapi_connection
+    if getattr(driver, "in_transaction", True):
         connection.execute(write_lock)
-    else:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        return
+    try:
+        driver.execute("BEGIN IMMEDIATE")  # what SQLAlchemy would add costs 3 % of an update
+    except driver.Error as error:
+        raise DBAPIError("BEGIN IMMEDIATE", None, error) from error
 
 
 def _require_transactions(connection: Connection) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import schemathesis
 
 #: Builds that there are, from the id 1 on, each with a revision that has the same id.
-SEEDED = 400
+SEEDED = int(os.environ["FUZZ_SEEDED"])
 
 
 @schemathesis.hook

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fuzz_hooks import SEEDED
 from servers import ROOT, TOKEN, Server, serve
 
 from example_app import OCTOCAT, Build, create_app, db
@@ -22,6 +21,9 @@ CASES = int(os.environ.get("FUZZ_CASES", "5000"))
 
 #: … and those that one run makes up for an operation; what has few forms has fewer.
 EXAMPLES = 400
+
+#: Builds that there are when it begins, each with a revision that has the same id.
+SEEDED = 400
 
 #: What is too long for gunicorn would never come to the app.
 UNLIMITED = ("--limit-request-line", "0", "--limit-request-field_size", "0")
@@ -59,7 +61,7 @@ def fuzz(server: Server, document: Path, report: Path) -> Any:
             *("--report", "json", "--report-json-path", report),
         ],
         cwd=report.parent,
-        env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
+        env=os.environ | {"PYTHONPATH": str(ROOT / "tests"), "FUZZ_SEEDED": f"{SEEDED}"},
         stdout=subprocess.PIPE,
         text=True,
     )
