@@ -16,13 +16,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from . import growth, in_process, over_http, page
+from . import floor, growth, in_process, over_http, page
 from .contenders import CONTENDERS
 from .databases import NAMES, Server
 from .effort import FULL, QUICK
 from .report import Goal, Table, goal_table
 
-PARTS = ("in-process", "over-http", "growth")
+PARTS = ("in-process", "floor", "over-http", "growth")
 
 #: What several of the contenders stand on.
 COMMON = (
@@ -58,9 +58,11 @@ def main() -> int:
     if not options.durable:
         print("No commit waits for the disk: synchronous and synchronous_commit are off.\n")
 
-    called, served, grown = [], [], []
+    called, layered, served, grown = [], [], [], []
     if "in-process" in options.parts:
         called = [show(in_process.measure(server, effort)) for server in servers]
+    if "floor" in options.parts:
+        layered = [show(floor.measure(server, effort)) for server in servers]
     if "over-http" in options.parts:
         on_postgresql = [server for server in servers if server.name == "postgresql"]
         served = [show(over_http.measure(server, effort)) for server in on_postgresql]
@@ -69,7 +71,7 @@ def main() -> int:
         measure = growth.measure
         grown = [show(measure(axis, server, effort)) for axis in axes for server in servers]
 
-    parts: list[Part] = [*called, *served, *grown]
+    parts: list[Part] = [*called, *layered, *served, *grown]
     goals = [goal for part in parts for goal in part.goals()]
     ends = [goal_table(goals), circumstances(servers, busy)]
     for table in ends:

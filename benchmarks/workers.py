@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from .clients import Answer, ASGIClient, Client, WSGIClient
 from .connections import Connections
 from .contenders import Contender
 from .hosts import Request
+from .sampling import sampled
 
 CLIENTS: dict[str, Callable[[Any], Client]] = {"wsgi": WSGIClient, "asgi": ASGIClient}
 
@@ -35,6 +37,10 @@ class Worker:
     def statements(self, requests: Sequence[Request]) -> list[str]:
         """Answer the statements that the requests send to the database."""
         return self._pool.submit(_statements, requests).result()
+
+    def layers(self, requests: Sequence[Request]) -> tuple[Counter[str], float]:
+        """Answer how often each layer was at work, and the seconds that the requests took."""
+        return self._pool.submit(_layers, requests).result()
 
 
 @contextmanager
@@ -71,3 +77,9 @@ def _statements(requests: Sequence[Request]) -> list[str]:
     with _connections.recorded() as statements:
         _client.send(requests)
     return statements
+
+
+def _layers(requests: Sequence[Request]) -> tuple[Counter[str], float]:
+    with sampled() as seen:
+        _, seconds = _client.send(requests)
+    return seen, seconds

@@ -11,10 +11,12 @@ import sqlalchemy as sa
 from ci_servers import CiServer
 from hosts import ADMIN, OCTOCAT, URL, Host, model_of, row_of
 from marshmallow import Schema, fields
+from openapi_spec_validator import validate as validate_document
 from pages import PAGES, from_page
 from sqlalchemy.orm import relationship
 
 from flask_build_admin import BuildSchema, Text
+from flask_build_admin.openapi import openapi
 
 PAGE = "docs/contract.md"
 
@@ -108,6 +110,19 @@ def test_the_statuses_are_judged_in_this_order(
     answered.append(host.client.open(URL, **request).status_code)
     told = re.findall(r"^\| [0-9]+ \| ([0-9, ]+) \|", PAGES[PAGE], re.MULTILINE)
     assert answered == [int(status) for row in told for status in row.split(",")][:-1]
+
+
+@from_page(PAGE, code="document = openapi")
+def test_the_document_is_of_this_app(server: CiServer, code: str) -> None:
+    server.db.init_app(server.app)
+    document = server.run(code)["document"]
+    validate_document(json.loads(json.dumps(document)))
+    assert [*document["paths"]] == [URL, f"{URL}/{{build_id}}", f"{URL}s/queue"]
+    text = re.findall("`security=(.*)`", PAGES[PAGE])
+    with server.app.app_context():
+        blueprint: Any = server.app.blueprints["build_admin"]
+        told = openapi(blueprint, security=json.loads(text[0]))
+    assert told["security"] == [{"cookie": []}]
 
 
 def test_the_flat_build_of_the_older_client_goes_back_as_it_was_fetched(host: Host) -> None:
