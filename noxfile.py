@@ -32,7 +32,7 @@ def tests(session: nox.Session, libraries: str) -> None:
 @nox.session(python=PYTHONS)
 def minimum(session: nox.Session) -> None:
     """Run the suite on the least version of everything that setup.cfg allows."""
-    constraints = Path(session.create_tmp(), "constraints.txt")
+    constraints = Path(session.virtualenv.location, "constraints.txt")
     constraints.write_text("\n".join(least_versions()))
     session.install("-e", ".[test]", "-c", str(constraints))
     session.run("pytest", "-p", "no:cacheprovider", *session.posargs)

@@ -70,6 +70,7 @@ def fuzz(server: Server, document: Path, report: Path) -> Any:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
 def test_whatever_is_sent_the_answer_is_as_documented(
     document: Path, database_url: str, tmp_path: Path
 ) -> None:
