@@ -18,7 +18,7 @@ from .errors import ConfigurationError, require_names
 from .gate import Auth, Gate
 from .schema import BuildSchema
 from .store import BuildStore
-from .views import PARAMETERS, BuildViews
+from .views import READERS, BuildViews
 from .waiting import UNFINISHED
 
 View = Callable[..., Response]
@@ -82,7 +82,7 @@ class BuildAdmin(Blueprint):
                 f"max_content_length={max_content_length!r} is no number of bytes from 1 on."
             )
         require_names("auth_parameters", auth_parameters)
-        if taken := sorted({*chain(*PARAMETERS.values())} & {*auth_parameters}):
+        if taken := sorted({*chain(*READERS.values())} & {*auth_parameters}):
             raise ConfigurationError(
                 f"auth_parameters has {taken[0]!r}, which the blueprint reads itself: have the auth"
                 " read another parameter, or a header."

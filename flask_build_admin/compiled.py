@@ -7,12 +7,13 @@ it does not know (another field, a hook, a validator, a refusal) it leaves to th
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import getattr_static
 from math import inf
 from operator import attrgetter, itemgetter
 from typing import Any
 
 from marshmallow import RAISE, fields, validate
-from sqlalchemy.orm.attributes import instance_dict
+from sqlalchemy.orm.attributes import InstrumentedAttribute, instance_dict
 
 from .body import Document
 from .columns import LONE_SURROGATE, Utf8Length, storable
@@ -117,14 +118,19 @@ def compile_show(schema: BuildSchema, model: type[Any]) -> Show:
     attributes = [attribute_of(name, field) for name, field in schema.fields.items()]
     snapshot = attrgetter(*attributes)
     loaded = itemgetter(*attributes)
-    # Where a loaded column is found, too, but by a function of Python's for each.
+    # attrgetter finds loaded columns there, too, but calls a descriptor in Python for each.
     columns = mapper_of(model).column_attrs
-    plain = all(attribute in columns for attribute in attributes)
+    own = getattr_static(model, "__getattribute__") is not object.__dict__["__getattribute__"]
+    plain = not own and all(
+        attribute in columns
+        and isinstance(getattr_static(model, attribute, None), InstrumentedAttribute)
+        for attribute in attributes
+    )
 
     def show(build: Any) -> Document:
         try:
             values = loaded(instance_dict(build)) if plain else snapshot(build)
-        except KeyError:  # expired
+        except KeyError:  # expired, or deferred
             values = snapshot(build)
         if list(map(type, values)) == kinds:
             return dict(zip(members, values, strict=True))

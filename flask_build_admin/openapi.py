@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import current_app
 from werkzeug.routing import Rule
 
-from .components import OTHERS, BuildConverter, JsonSchema, build_of, changes_of
+from .components import OTHERS, build_of, changes_of
+from .converter import BuildConverter, JsonSchema
 from .errors import ConfigurationError
-from .operations import HEADERS, OPERATIONS, PARAMETERS
+from .operations import HEADERS, MEANINGS, OPERATIONS
 from .parameters import Reader, Whole, boolean
 from .responses import content, methods, ref, responses, without_content
-from .views import PARAMETERS as READERS
-from .views import REVISION
+from .views import READERS, REVISION
 
 if TYPE_CHECKING:
     from .blueprint import BuildAdmin
+    from .store import Contract
 
 #: A bearer token (RFC 6750), as one of OpenAPI's Security Scheme Objects.
 BEARER: Mapping[str, JsonSchema] = {"bearer": {"type": "http", "scheme": "bearer"}}
 
 _NAME = "Flask-Build-Admin"
-_OPENAPI = "3.1.0"
 _TEXT: JsonSchema = {"type": "string"}
+
+#: A variable part of a rule of the routing: ``<name>``, ``<int:name>``, ``<any("a", "b"):name>``.
+_VARIABLE = re.compile(r"""<(?:\w+(?:\((?:"[^"]*"|'[^']*'|[^)"'])*\))?:)?(\w+)>""")
+
+
+class _Plugin(MarshmallowPlugin):
+    Converter = BuildConverter
 
 
 def openapi(
@@ -50,110 +58,107 @@ def openapi(
             " describe it."
         )
     ways: list[dict[str, list[str]]] = [{name: []} for name in security]
-    spec = APISpec(_NAME, version(_NAME), _OPENAPI, security=ways)
+    plugin = _Plugin()
+    spec = APISpec(_NAME, version(_NAME), "3.1.0", plugins=[plugin], security=ways)
     for name, scheme in security.items():
         spec.components.security_scheme(name, dict(scheme))
-    routes = [
-        rule
-        for rule in current_app.url_map.iter_rules()
-        if rule.endpoint.rpartition(".")[0] in names
-    ]
-    paths = _Paths(blueprint, spec, {rule.endpoint for rule in routes})
-    for rule in routes:
-        paths.add(rule)
+    contract = blueprint.store.contract()
+    converter: Any = plugin.converter
+    build = build_of(converter, contract.build)
+    for name, component in {"Build": build, **changes_of(build), **OTHERS}.items():
+        spec.components.schema(name, component)
+    describe = _Operations(blueprint, contract, build, converter.field2property(contract.reason))
+    for name in names:
+        rules = {
+            route: rule
+            for route in OPERATIONS
+            for rule in current_app.url_map.iter_rules()
+            if rule.endpoint == f"{name}.{route}"
+        }
+        named = {route: rule.endpoint for route, rule in rules.items()}
+        for route, rule in rules.items():
+            spec.path(_VARIABLE.sub(r"{\1}", rule.rule), operations=describe(route, rule, named))
     return spec.to_dict()
 
 
-class _Paths:
-    """The paths of one document, and the components that they refer to.
+class _Operations:
+    """Describes what the methods of a route do.
 
-    :param blueprint: whose paths they are.
-    :param spec: the document.
-    :param endpoints: of all of them.
+    :param blueprint: whose routes they are.
+    :param contract: what it takes.
+    :param build: the same of a build, as JSON Schema.
+    :param reason: … and of a reason.
     """
 
-    def __init__(self, blueprint: BuildAdmin, spec: APISpec, endpoints: Collection[str]) -> None:
-        self._blueprint = blueprint
-        self._spec = spec
-        self._endpoints = endpoints
-        contract = blueprint.store.contract()
-        converter = BuildConverter(_OPENAPI, lambda schema: None, spec)
-        build = build_of(converter, contract.build)
-        for name, component in {"Build": build, **changes_of(build), **OTHERS}.items():
-            spec.components.schema(name, component)
+    def __init__(
+        self, blueprint: BuildAdmin, contract: Contract, build: JsonSchema, reason: JsonSchema
+    ) -> None:
+        self._require_if_match = blueprint.require_if_match
+        self._foreign = sorted(blueprint.auth_parameters)
+        build_id = build["properties"]["id"]
         #: What a parameter may be that is not the same for every host.
-        self._schemas = {
-            "build_id": build["properties"]["id"],
-            "below": build["properties"]["id"],
-            "reason": converter.field2property(contract.reason),
-        }
+        self._schemas = {"build_id": build_id, "below": build_id, "reason": reason}
         #: What the host demands of a change.
-        self._demanded = {
-            "reason": contract.reason.required,
-            "If-Match": blueprint.require_if_match,
-        }
+        self._demanded = {"reason": contract.reason.required, "If-Match": self._require_if_match}
 
-    def add(self, rule: Rule) -> None:
-        """Describe one route with all its methods."""
-        registered, _, route = rule.endpoint.rpartition(".")
-        operation = OPERATIONS[route]
-        segments = sorted(rule.arguments)
-        named = {
-            one: f"{registered}.{one}"
-            for one in OPERATIONS
-            if f"{registered}.{one}" in self._endpoints
+    def __call__(self, route: str, rule: Rule, named: Mapping[str, str]) -> JsonSchema:
+        """Describe them, by the names of the methods.
+
+        :param named: the ids of the operations that there are, by their routes.
+        """
+        variables = _VARIABLE.findall(rule.rule)
+        described = self._described(route, variables, named)
+        allowed = sorted(rule.methods or ())
+        special = {
+            "HEAD": described
+            | {
+                "operationId": f"{rule.endpoint}.head",
+                "responses": without_content(described["responses"]),
+            },
+            "OPTIONS": {
+                "operationId": f"{rule.endpoint}.options",
+                "summary": "List the methods.",
+                "security": [],
+                # It reads nothing, and so it refuses nothing.
+                "parameters": [_text("path", name, required=True) for name in variables],
+                "responses": methods(allowed),
+            },
         }
+        return {method.lower(): special.get(method, described) for method in allowed}
+
+    def _described(self, route: str, variables: list[str], named: Mapping[str, str]) -> JsonSchema:
+        operation = OPERATIONS[route]
         described: JsonSchema = {
-            "operationId": rule.endpoint,
+            "operationId": named[route],
             "summary": operation.summary,
             "parameters": [
-                *(self._parameter("path", name, route) for name in segments),
+                *(self._parameter("path", name, route) for name in variables),
                 *(self._parameter("query", name, route) for name in READERS[route]),
-                *(_parameter("query", name) for name in sorted(self._blueprint.auth_parameters)),
+                *(_text("query", name) for name in self._foreign),
                 *(self._parameter("header", name, route) for name in operation.conditions),
             ],
-            "responses": responses(operation, named, self._blueprint.require_if_match),
+            "responses": responses(operation, named, self._require_if_match),
         }
         if operation.body is not None:
             described["requestBody"] = {
                 "content": content(ref(operation.body)),
                 "required": operation.body_required,
             }
-        head = {
-            "operationId": f"{rule.endpoint}.head",
-            "responses": without_content(described["responses"]),
-        }
-        options = {
-            "operationId": f"{rule.endpoint}.options",
-            "summary": "List the methods.",
-            "security": [],
-            # It reads nothing, and so it refuses nothing.
-            "parameters": [_parameter("path", name, required=True) for name in segments],
-            "responses": methods(sorted(rule.methods or ())),
-        }
-        by_method = {"HEAD": described | head, "OPTIONS": options}
-        self._spec.path(
-            re.sub("<(?:[^<>:]*:)?([^<>]*)>", r"{\1}", rule.rule),
-            operations={
-                method.lower(): by_method.get(method, described)
-                for method in sorted(rule.methods or ())
-            },
-        )
+        return described
 
     def _parameter(self, place: str, name: str, route: str) -> JsonSchema:
         reader = REVISION if name == "revision_id" else READERS[route].get(name, str)
         changes = OPERATIONS[route].body is not None
         required = place == "path" or (changes and self._demanded.get(name, False))
-        schema = self._schemas.get(name, _read_by(reader))
-        described = _parameter(place, name, required=required, schema=schema)
-        told = PARAMETERS.get(f"{route}.{name}", PARAMETERS.get(name, HEADERS.get(name)))
+        described = _text(place, name, required=required)
+        described["schema"] = self._schemas.get(name, _read_by(reader))
+        told = MEANINGS.get(f"{route}.{name}", MEANINGS.get(name, HEADERS.get(name)))
         return described | ({"description": told} if told else {})
 
 
-def _parameter(
-    place: str, name: str, *, required: bool = False, schema: JsonSchema = _TEXT
-) -> JsonSchema:
-    return {"in": place, "name": name, "required": required, "schema": schema}
+def _text(place: str, name: str, *, required: bool = False) -> JsonSchema:
+    """Describe a parameter of which nothing is known but its name."""
+    return {"in": place, "name": name, "required": required, "schema": _TEXT}
 
 
 def _read_by(reader: Reader) -> JsonSchema:

@@ -114,7 +114,7 @@ HEADERS: Mapping[str, str] = {
 }
 
 #: Parameters of the query, by route where they are not the same everywhere.
-PARAMETERS: Mapping[str, str] = {
+MEANINGS: Mapping[str, str] = {
     "reason": "Why, for the history and the log.",
     "dry_run": "Whether to do everything but the commit, and answer what would be changed.",
     "revisions.limit": f"How many at the most; {PAGE} if left out.",

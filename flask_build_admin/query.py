@@ -16,6 +16,11 @@ from .model import column_of, mapper_of
 #: Where a session finds the builds.
 Bind: TypeAlias = Engine | Connection
 
+_AUTOCOMMIT = (
+    "The connections of the builds commit every statement at once, so nothing could be locked, or"
+    " taken back: give the engine another {}."
+)
+
 
 class BuildQuery:
     """The statements that find a build, made once.
@@ -30,6 +35,7 @@ class BuildQuery:
         self.id: Any = getattr(model, attribute)
         self._model = model
         self._members = members
+        self._schema = mapper_of(model).primary_key[0].table.schema
         self._write_locks: dict[str, Update | None] = {}
 
     def find(self, session: Session, bind: Bind, build_id: Any) -> Any:
@@ -51,7 +57,7 @@ class BuildQuery:
             _require_transactions(session.connection({"bind": bind}))
             self._write_locks[name] = write_lock
         if (write_lock := self._write_locks[name]) is not None:
-            _lock_all(session.connection({"bind": bind}), write_lock)
+            _lock_all(session.connection({"bind": bind}), write_lock, self._schema)
         return _one(session, bind, self._select_locked, build_id)
 
     @cached_property
@@ -93,27 +99,30 @@ class BuildQuery:
         return None
 
 
-def _lock_all(connection: Connection, write_lock: Update) -> None:
-    """Let nobody else write to a database of SQLite until the transaction ends."""
+def _lock_all(connection: Connection, write_lock: Update, schema: str | None) -> None:
+    """Let nobody else write to a database of SQLite until the transaction ends.
+
+    :param schema: of a database that is attached to the others; theirs are not locked.
+    """
+    driver: Any = connection.connection.dbapi_connection
+    if getattr(driver, "autocommit", None) is True:
+        raise ConfigurationError(_AUTOCOMMIT.format("autocommit"))
     # The driver begins no transaction before the first write, so a SELECT would lock nothing. If
     # it has begun one by now, for the host's auth or at the host's word, no other can begin.
-    driver: Any = connection.connection.dbapi_connection
-    if getattr(driver, "in_transaction", True):
+    if schema or getattr(driver, "in_transaction", True):
         connection.execute(write_lock)
         return
     try:
-        driver.execute("BEGIN IMMEDIATE")  # what SQLAlchemy would add costs 3 % of an update
+        # Not by SQLAlchemy: its events and its log would cost 3 % of an update.
+        driver.execute("BEGIN IMMEDIATE")
     except driver.Error as error:
-        raise DBAPIError("BEGIN IMMEDIATE", None, error) from error
+        raise DBAPIError.instance("BEGIN IMMEDIATE", None, error, driver.Error) from error
 
 
 def _require_transactions(connection: Connection) -> None:
     of_engine = getattr(connection.dialect, "_on_connect_isolation_level", None)
     if connection.get_execution_options().get("isolation_level", of_engine) == "AUTOCOMMIT":
-        raise ConfigurationError(
-            "The connections of the builds commit every statement at once, so nothing could be"
-            " locked, or taken back: give the engine another isolation_level than AUTOCOMMIT."
-        )
+        raise ConfigurationError(_AUTOCOMMIT.format("isolation_level"))
 
 
 def _one(session: Session, bind: Bind, query: Select[Any], build_id: Any) -> Any:

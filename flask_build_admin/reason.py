@@ -11,8 +11,8 @@ from .columns import limit
 from .errors import InvalidParameter
 from .model import column_of
 
-# Python and JSON Schema (ECMA-262) do not take the same characters for white space; so all are
-# named that only one of them does.
+# Python and JSON Schema (ECMA-262) do not take the same characters for white space: the class has
+# all that only one of them does.
 _not_blank = validate.Regexp(r"[\s\S]*[^\s\x1c-\x1f\x85\ufeff]", error="blank")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from .components import JsonSchema
+from .converter import JsonSchema
 from .operations import ALWAYS, HEADER_OF, HEADERS, STATUSES, Operation
 
 _NO_STORE: JsonSchema = {

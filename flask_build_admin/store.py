@@ -21,7 +21,7 @@ from .revision import Revision
 from .schema import BuildSchema
 from .transaction import begin, reading, rollback, transaction
 from .undo import restore, reverted
-from .update import Change, Terms, Update
+from .update import Change, Precondition, Terms, Update
 from .waiting import QUEUE, UNFINISHED, BuildQueue
 
 
@@ -84,10 +84,11 @@ class BuildStore:
         self._session = session
         self._codecs: dict[str, BuildCodec] = {}
 
-    def find(self, build_id: str) -> Representation:
+    def find(self, build_id: str, precondition: Precondition | None = None) -> Representation:
         """Fetch one build.
 
         :param build_id: the id as text, as a path or a command line has it.
+        :param precondition: called with the build; it raises to refuse.
         :raises BuildNotFound: there is none.
         :raises DatabaseUnavailable: the database cannot answer now.
         """
@@ -95,6 +96,8 @@ class BuildStore:
         with reading(session):
             bind, codec = self._database(session)
             document, _ = self._find(session, bind, codec, build_id)
+            if precondition is not None:
+                precondition(document)
             return Representation.of(document)
 
     def overwrite(self, document: Document, **terms: Unpack[Terms]) -> Change:

@@ -48,6 +48,8 @@ def reading(session: Session) -> Iterator[None]:
     """
     with transaction(session):
         yield
+        for shown in session.dirty:
+            session.expire(shown)  # what showing a build has changed of it is no change
         # No rollback: what the host's auth has left pending is not to be dropped under a 200.
         session.commit()
 

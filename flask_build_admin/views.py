@@ -31,7 +31,7 @@ LARGEST_PAGE = 200
 _CHANGE: dict[str, Reader] = {"reason": str, "dry_run": boolean}
 
 #: The parameters that each route reads.
-PARAMETERS: dict[str, dict[str, Reader]] = {
+READERS: dict[str, dict[str, Reader]] = {
     "overwrite": _CHANGE,
     "fetch": {},
     "revisions": {"limit": Whole(LARGEST_PAGE), "before": Whole(LAST)},
@@ -84,9 +84,7 @@ class BuildViews:
     def fetch(self, build_id: str, **_: Any) -> Response:
         """Answer one build."""
         self._parameters(request, "fetch")
-        build = self._store.find(build_id)
-        if "If-Match" in request.headers and not request.if_match.contains(build.tag):
-            raise PreconditionFailed
+        build = self._store.find(build_id, _match)
         if request.if_none_match.contains_weak(build.tag):
             return representation(b"", build.tag, 304)
         return representation(build.body, build.tag)
@@ -132,7 +130,7 @@ class BuildViews:
     def _parameters(self, current: Request, route: str) -> dict[str, Any]:
         if not current.query_string:
             return {}
-        return read_parameters(current.query_string, PARAMETERS[route], self._foreign)
+        return read_parameters(current.query_string, READERS[route], self._foreign)
 
     def _terms(self, current: Request, parameters: dict[str, Any]) -> Terms:
         conditional = not _CONDITIONS.isdisjoint(current.environ)
@@ -146,14 +144,20 @@ class BuildViews:
 
     def _require(self, build: Document) -> None:
         """Evaluate the preconditions (RFC 9110, section 13) on the build as it is."""
-        tag = Representation.of(build).tag
-        if "If-Match" in request.headers:
-            if not request.if_match.contains(tag):
-                raise PreconditionFailed
-        elif self._require_if_match:
+        if self._require_if_match and "If-Match" not in request.headers:
             raise PreconditionRequired
+        _match(build)
+        tag = Representation.of(build).tag
         if "If-None-Match" in request.headers and request.if_none_match.contains_weak(tag):
             raise PreconditionFailed("If-None-Match names the build as it is.")
+
+
+def _match(build: Document) -> None:
+    """See that the build is the one that the client has seen, if it says which."""
+    if "If-Match" not in request.headers:
+        return
+    if not request.if_match.contains(Representation.of(build).tag):
+        raise PreconditionFailed
 
 
 def _here(current: Request) -> str:

@@ -79,7 +79,7 @@ class BuildRevision(BuildRevisionMixin, HistoryBase):
     __tablename__ = "build_revisions"
 
 
-def model_of(*left_out: str, metadata: sa.MetaData | None = None, **attributes: Any) -> type[Any]:
+def model_of(*left_out: str, **attributes: Any) -> type[Any]:
     """Make a model with a column for each member but those left out, and what is added."""
 
     class Base(DeclarativeBase):

@@ -400,6 +400,13 @@ def test_what_the_auth_left_is_committed_with_a_read(make: MakeHost, path: str) 
     assert visits(host) == 1
 
 
+def test_what_the_auth_left_is_rolled_back_with_a_read_that_is_refused(make: MakeHost) -> None:
+    host = visited(make, leave_flushed)
+    assert_error(host.get(headers={"If-Match": '"other"'}), 412)
+    assert_error(host.get(2), 404)
+    assert visits(host) == 0
+
+
 @pytest.mark.parametrize(("status", "ask"), ANSWERS.values(), ids=list(ANSWERS))
 @pytest.mark.parametrize("leave", LEFT)
 def test_what_the_auth_left_is_rolled_back_with_a_refusal(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hosts import OCTOCAT, Build
+from hosts import OCTOCAT, Build, model_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from marshmallow import (
@@ -436,3 +436,13 @@ def test_what_a_schema_says_of_unknown_members_is_heard(schema: type[BuildSchema
     codec = BuildCodec(schema, Build, DIALECTS["sqlite"])
     incoming = codec.read(OCTOCAT | {"extra": 1})
     assert {member: incoming.document[member] for member in OCTOCAT} == OCTOCAT
+
+
+def test_a_build_that_answers_its_attributes_itself_is_asked() -> None:
+    def louder(self: Any, name: str) -> Any:
+        value = object.__getattribute__(self, name)
+        return value.upper() if name == "title" else value
+
+    model = model_of(__getattribute__=louder)
+    codec = BuildCodec(BuildSchema, model, DIALECTS["sqlite"])
+    assert codec.show(model(**OCTOCAT)) == OCTOCAT | {"title": OCTOCAT["title"].upper()}

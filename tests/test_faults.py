@@ -356,6 +356,22 @@ def test_sqlite_is_locked_against_readers(make_worker: Callable[..., Worker]) ->
     assert_served(worker)
 
 
+def test_what_is_no_database_of_sqlite_is_a_failure(
+    make_host: Callable[..., Host], tmp_path: Path
+) -> None:
+    host = make_host(f"sqlite:///{tmp_path / 'ci.db'}")
+    host.engine.dispose()
+    path = tmp_path / "ci.db"
+    stored = path.read_bytes()
+    path.write_bytes(b"no database" * 100)
+    told = {"error": "The database failed to handle the request."}
+    for answer in (host.get(), host.put(CHANGED)):
+        assert (answer.status_code, answer.json) == (500, told)
+    host.engine.dispose()
+    path.write_bytes(stored)
+    assert host.put(CHANGED).json == CHANGED
+
+
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_sqlite_is_locked_at_the_commit(make_worker: Callable[..., Worker]) -> None:
     worker = make_worker(connect_args=IMPATIENT["sqlite"])

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
+from datetime import date
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from flask import Blueprint, Flask
+from flask import Blueprint, Flask, g, request
 from hosts import OCTOCAT, BuildRevision, Host, model_of, token_auth
 from jsonschema import Draft202012Validator
-from marshmallow import fields, validate
+from marshmallow import Schema, fields, pre_load, validate
 from openapi_spec_validator import validate as validate_document
 from test_schema import Status
 
-from flask_build_admin import BuildAdmin, BuildSchema, ConfigurationError, Text, UnixTime
+from flask_build_admin import (
+    BuildAdmin,
+    BuildSchema,
+    ConfigurationError,
+    Text,
+    UnixTime,
+    WholeNumber,
+)
+from flask_build_admin.columns import Utf8Length
 from flask_build_admin.openapi import openapi
 
 PREFIX = "/api/v1/admin"
@@ -131,7 +141,7 @@ def test_the_document_follows_the_schema_of_the_host(
     assert members["runtime"]["const"] == "docker"
     assert members["author"]["description"] == "Cannot be changed: send it back."
     assert not any("readOnly" in one for one in members.values())
-    assert members["ref"]["pattern"] == "refs/pull/"
+    assert {"pattern": "^(?:refs/pull/)"} in members["ref"]["allOf"]
     assert members["priority"]["type"] == ["integer", "null"]
     assert members["priority"]["maximum"] == 9
     assert build["required"] == [name for name in members if name != "priority"]
@@ -140,6 +150,118 @@ def test_the_document_follows_the_schema_of_the_host(
     fetched = host.get().json
     Draft202012Validator(build).validate(fetched)
     assert host.put(fetched).json == fetched
+
+
+class Repo(Schema):
+    name = fields.String(required=True)
+    parent = fields.Nested(lambda: Repo(), allow_none=True)
+
+
+class Spelled(fields.Integer):
+    """It can show nothing but a value of its kind."""
+
+    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        raise AssertionError
+
+
+PROTECTED = {"description": "Cannot be changed: send it back."}
+NULL_BYTE = {"pattern": r"^[^\u0000]*$"}
+PROPERTIES: dict[str, tuple[fields.Field[Any], dict[str, Any]]] = {
+    "of_its_own": (
+        Spelled(validate=validate.Range(0, 1)),
+        {"type": "integer", "minimum": 0, "maximum": 1},
+    ),
+    "number_as_text": (WholeNumber(as_string=True), {"type": "string"}),
+    "beyond": (
+        WholeNumber(validate=validate.Range(0, 9, min_inclusive=False, max_inclusive=False)),
+        {"type": "integer", "exclusiveMinimum": 0, "exclusiveMaximum": 9},
+    ),
+    "time": (
+        UnixTime(allow_none=True, validate=[validate.Range(max=9)]),
+        {"type": ["integer", "null"], "minimum": 0, "maximum": 9},
+    ),
+    "enum": (
+        fields.Enum(Status, by_value=True, dump_only=True, metadata={"description": "What."}),
+        {
+            "enum": [*(one.value for one in Status), None],
+            "description": "What. Cannot be changed: send it back.",
+        },
+    ),
+    "choice": (Text(validate=validate.OneOf(["a", "b"])), NULL_BYTE | {"enum": ["a", "b"]}),
+    "dates": (
+        fields.Date(required=True, validate=validate.OneOf([date(2020, 1, 1)])),
+        {"type": "string", "format": "date"},
+    ),
+    "some_of": (
+        fields.List(fields.String(), validate=validate.ContainsOnly(["a"])),
+        {"type": "array", "items": {"type": "string"}},
+    ),
+    "two_forms": (
+        Text(validate=[validate.Regexp("a"), validate.Regexp("[ab]*$")]),
+        {"allOf": [NULL_BYTE, {"pattern": "^(?:a)"}, {"pattern": "^(?:[ab]*$)"}]},
+    ),
+    "other_forms": (
+        Text(validate=[validate.Regexp("a", re.IGNORECASE), validate.Regexp(r"a\Z")]),
+        NULL_BYTE,
+    ),
+    "mapping": (
+        fields.Dict(validate=validate.Length(max=3)),
+        {"type": "object", "maxProperties": 3, "additionalProperties": {}},
+    ),
+    "bytes": (
+        Text(validate=[Utf8Length(50), validate.Length(max=60)], dump_only=False),
+        NULL_BYTE | {"maxLength": 50, "description": "At most 50 bytes in UTF-8."},
+    ),
+    "said": (
+        Text(load_default="x", required=False, metadata={"readOnly": True, "title": "Said"}),
+        NULL_BYTE | {"title": "Said"},
+    ),
+    "formatted": (fields.DateTime(format="%Y"), {"type": "string"}),
+    "nested": (fields.Nested(Repo), {"$ref": "#/components/schemas/Repo"}),
+}
+
+
+@pytest.mark.parametrize(("field", "told"), PROPERTIES.values(), ids=list(PROPERTIES))
+def test_a_member_is_described_as_it_is_taken(
+    make_host: Callable[..., Host], sqlite_url: str, field: fields.Field[Any], told: dict[str, Any]
+) -> None:
+    schema: Any = type("Schema", (BuildSchema,), {"title": field})
+    model = model_of("title", title=sa.Column(sa.JSON))
+    host = make_host(sqlite_url, model=model, schema=schema)
+    described_field = build_of(described(host))["properties"]["title"]
+    if "type" not in told and isinstance(field, fields.String):
+        told = {"type": "string"} | told
+    assert described_field == told
+
+
+def test_no_code_of_the_host_is_run(make_host: Callable[..., Host], sqlite_url: str) -> None:
+    class Hooked(BuildSchema):
+        @pre_load
+        def remember(self, data: Any, **options: Any) -> Any:
+            g.path = request.path
+            return data
+
+    host = make_host(sqlite_url, schema=Hooked)
+    assert host.put(OCTOCAT).status_code == 200
+    assert "examples" not in build_of(described(host))
+
+
+def test_a_route_of_the_hosts_own_is_not_described(host: Host) -> None:
+    blueprint = BuildAdmin(
+        host.model, host.session, token_auth().login_required(role="admin"), name="own"
+    )
+    blueprint.add_url_rule("/health", "health", lambda: "well")
+    app = Flask("own")
+    app.register_blueprint(
+        blueprint,
+        url_prefix="""/<any("a>b", 'c)'):kind>/<int(min=1):shard>""",
+        url_defaults={"tenant": 1},
+    )
+    with app.app_context():
+        document = openapi(blueprint)
+    validate_document(json.loads(json.dumps(document)))
+    paths = ["build", "build/{build_id}", "builds/queue"]
+    assert [*document["paths"]] == [f"/{{kind}}/{{shard}}/{path}" for path in paths]
 
 
 def test_what_a_host_has_not_is_not_described(

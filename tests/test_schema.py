@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from conftest import on_mariadb
-from hosts import OCTOCAT, Host, model_of, row_of
+from hosts import ADMIN, OCTOCAT, Host, model_of, row_of
 from marshmallow import INCLUDE, ValidationError, fields, post_load, pre_load, validates_schema
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import relationship, synonym
@@ -722,3 +722,18 @@ def test_the_id_is_required_whatever_the_schema_says(make_host: MakeHost, sqlite
     without = {name: value for name, value in OCTOCAT.items() if name != "id"}
     assert host.put(without).json["fields"] == {"id": ["missing"]}
     assert host.put(OCTOCAT | {"title": "x"}).json == OCTOCAT | {"title": "x"}
+
+
+def test_what_showing_a_build_changes_of_it_is_not_stored(
+    make_host: Callable[..., Host], sqlite_url: str
+) -> None:
+    def noticed(build: Any) -> str:
+        build.host = "looked at"
+        return str(build.title)
+
+    model = model_of(noticed=property(noticed))
+    schema = type("Noticing", (BuildSchema,), {"noticed": Text(dump_only=True)})
+    host = make_host(sqlite_url, model=model, schema=schema)
+    assert host.get().json["noticed"] == OCTOCAT["title"]
+    assert host.client.get("/api/v1/admin/builds/queue", headers=ADMIN).status_code == 200
+    assert host.row()["host"] == OCTOCAT["host"]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hosts import ADMIN, OCTOCAT, URL, Host
+from hosts import ADMIN, OCTOCAT, URL, Host, model_of, token_auth
+
+from flask_build_admin import BuildAdmin, ConfigurationError
 
 #: How a build is locked before it is looked at; on SQLite, by BEGIN IMMEDIATE.
 LOCK = {
@@ -96,3 +100,35 @@ def test_the_lock_of_sqlite_touches_no_row(host: Host, begun: bool) -> None:
     assert host.put(OCTOCAT | {"status": "error"}).status_code == 200
     with host.engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT * FROM touched").all() == [(1,)]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="sqlite3 has no autocommit")
+def test_a_driver_that_commits_by_itself_is_refused(
+    make_host: Callable[..., Host], sqlite_url: str
+) -> None:
+    host = make_host(sqlite_url)
+    committing = sa.create_engine(sqlite_url, connect_args={"autocommit": True})
+    host.session.configure(bind=committing)
+    with host.app.app_context(), pytest.raises(ConfigurationError, match="another autocommit"):
+        host.blueprint.store.overwrite(OCTOCAT | {"status": "error"})
+    committing.dispose()
+    assert host.row() == OCTOCAT
+
+
+def test_a_database_that_is_attached_is_locked_alone(
+    make_host: Callable[..., Host], tmp_path: Path
+) -> None:
+    main, other = (f"sqlite:///{tmp_path / name}.db" for name in ("main", "other"))
+    attached, alone = sa.create_engine(main), sa.create_engine(main)
+    attach = f"ATTACH '{tmp_path / 'other.db'}' AS other"
+    sa.event.listen(attached, "connect", lambda connection, _: connection.execute(attach))
+    host = make_host(other)
+    model = model_of(__table_args__={"schema": "other"})
+    host.session.configure(bind=attached)
+    blueprint = BuildAdmin(model, host.session, token_auth().login_required(role="admin"))
+    with alone.connect() as writer, host.app.app_context():
+        writer.exec_driver_sql("BEGIN IMMEDIATE")
+        blueprint.store.overwrite(OCTOCAT | {"status": "error"})
+    for engine in (attached, alone):
+        engine.dispose()
+    assert host.row()["status"] == "error"
