@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import re
 import time
 from collections.abc import Callable
@@ -70,6 +69,10 @@ def terms_of(actor: str | None, reason: str | None) -> dict[str, Any]:
 
 def _user() -> str:
     # Not getpass.getuser(): the environment may say anything.
+    try:
+        import pwd
+    except ModuleNotFoundError:  # on Windows
+        return os.getlogin()
     number = os.getuid()
     try:
         return pwd.getpwuid(number).pw_name

@@ -119,6 +119,15 @@ def test_an_actor_without_a_name_is_a_number(kept: Host, monkeypatch: pytest.Mon
     assert kept.recorded()[0]["actor"] == f"user {os.getuid()}"
 
 
+def test_where_there_are_no_numbers_the_actor_is_who_has_logged_in(
+    kept: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pwd", None)
+    monkeypatch.setattr("os.getlogin", lambda: "mona")
+    assert pipe(kept, *SET, "--yes").code == 0
+    assert kept.recorded()[0]["actor"] == "mona"
+
+
 def test_a_dry_run_only_shows(kept: Host) -> None:
     for arguments in ((*SET, "--dry-run"), (*SET, "--dry-run", "--yes")):
         shown = pipe(kept, *arguments)
