@@ -106,7 +106,7 @@ def _lock_all(connection: Connection, write_lock: Update, schema: str | None) ->
     """
     driver: Any = connection.connection.dbapi_connection
     if getattr(driver, "autocommit", None) is True:
-        raise ConfigurationError(_AUTOCOMMIT.format("autocommit"))
+        raise ConfigurationError(_AUTOCOMMIT.format("autocommit than True"))
     # The driver begins no transaction before the first write, so a SELECT would lock nothing. If
     # it has begun one by now, for the host's auth or at the host's word, no other can begin.
     if schema or getattr(driver, "in_transaction", True):
@@ -122,7 +122,7 @@ def _lock_all(connection: Connection, write_lock: Update, schema: str | None) ->
 def _require_transactions(connection: Connection) -> None:
     of_engine = getattr(connection.dialect, "_on_connect_isolation_level", None)
     if connection.get_execution_options().get("isolation_level", of_engine) == "AUTOCOMMIT":
-        raise ConfigurationError(_AUTOCOMMIT.format("isolation_level"))
+        raise ConfigurationError(_AUTOCOMMIT.format("isolation_level than AUTOCOMMIT"))
 
 
 def _one(session: Session, bind: Bind, query: Select[Any], build_id: Any) -> Any:
