@@ -171,6 +171,7 @@ PROPERTIES: dict[str, tuple[fields.Field[Any], dict[str, Any]]] = {
         Spelled(validate=validate.Range(0, 1)),
         {"type": "integer", "minimum": 0, "maximum": 1},
     ),
+    "protected": (fields.Boolean(dump_only=True), PROTECTED | {"type": ["boolean", "null"]}),
     "number_as_text": (WholeNumber(as_string=True), {"type": "string"}),
     "beyond": (
         WholeNumber(validate=validate.Range(0, 9, min_inclusive=False, max_inclusive=False)),

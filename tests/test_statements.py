@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import sys
+import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -102,12 +102,17 @@ def test_the_lock_of_sqlite_touches_no_row(host: Host, begun: bool) -> None:
         assert connection.exec_driver_sql("SELECT * FROM touched").all() == [(1,)]
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="sqlite3 has no autocommit")
+class Committing(sqlite3.Connection):
+    """What ``autocommit=True`` makes of a connection from Python 3.12 on."""
+
+    autocommit = True
+
+
 def test_a_driver_that_commits_by_itself_is_refused(
     make_host: Callable[..., Host], sqlite_url: str
 ) -> None:
     host = make_host(sqlite_url)
-    committing = sa.create_engine(sqlite_url, connect_args={"autocommit": True})
+    committing = sa.create_engine(sqlite_url, connect_args={"factory": Committing})
     host.session.configure(bind=committing)
     with host.app.app_context(), pytest.raises(ConfigurationError, match="autocommit than True"):
         host.blueprint.store.overwrite(OCTOCAT | {"status": "error"})
