@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from ci_servers import CiServer, bearer
 from flask import Flask, Response
 from hosts import ADMIN, OCTOCAT, URL, Host
-from pages import from_page
+from pages import ROOT, from_page
 from werkzeug.serving import make_server
 
 PAGE = "docs/operating.md"
@@ -134,3 +134,11 @@ def test_the_queue_is_read_by_its_index(host: Host, index: str) -> None:
     with host.engine.connect() as connection:
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", ("x",) * query.count("?"))
         assert any("builds_queue" in row.detail for row in plan)
+
+
+@from_page(PAGE, code="pytest -m slow")
+def test_the_soak_is_where_the_page_says(code: str) -> None:
+    *_, marker, path = code.split()
+    text = (ROOT / path).read_text()
+    assert f"pytestmark = pytest.mark.{marker}" in text
+    assert '"SOAK_SECONDS", "600"' in text

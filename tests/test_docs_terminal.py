@@ -57,7 +57,9 @@ def assert_session(app: Flask, console: str, count: int, **environment: Any) -> 
 
 
 def plain(text: str) -> str:
+    # The longer the age, the less there is of the title, and the more of each gap.
     text = re.sub(r"[0-9]+d [0-9]+h ", "AGE ", text)
+    text = re.sub(r" {2,}", "  ", re.sub(r"\S*…", "…", text))
     text = re.sub(r"\S*/build-\w+\.json", "DRAFT", text)
     return re.sub(r"\b20[0-9-]+ [0-9:]+Z  [^:]+:", "TIME AND USER:", text)
 
