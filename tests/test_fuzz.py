@@ -61,7 +61,7 @@ def fuzz(server: Server, document: Path, report: Path, seed: int) -> Any:
             *("--config-file", ROOT / "tests" / "schemathesis.toml"),
             *("run", document, "--url", f"http://127.0.0.1:{server.port}"),
             *("--header", f"Authorization: Bearer {TOKEN}"),
-            *("--checks", "all", "--max-examples", f"{EXAMPLES}", "--workers", "2"),
+            *("--checks", "all", "--max-examples", f"{EXAMPLES}"),
             *("--seed", f"{seed}"),
             *("--report", "json", "--report-json-path", report),
         ],
