@@ -29,11 +29,15 @@ URL = "/api/v1/admin/build"
 PATIENCE = 30
 
 
-def wait_until(condition: Callable[[], object]) -> None:
+def wait_until(condition: Callable[[], object], every: float = 0.01) -> None:
+    """Wait for a condition.
+
+    :param every: seconds between two looks at it.
+    """
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
+        time.sleep(every)
 
 
 class Answer(NamedTuple):

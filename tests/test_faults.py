@@ -112,9 +112,12 @@ class Worker(Host):
         self.execute(KILL[name], backend=self.backend)
         wait_until(lambda: not self.ask(ALIVE[name], self.backend))
 
-    def is_waiting(self, backend: int) -> bool:
-        """Tell whether a connection waits for another's lock."""
-        return bool(self.ask(WAITING[self.engine.dialect.name], backend))
+    def await_wait_of(self, backend: int) -> None:
+        """Wait until a connection waits for another's lock."""
+        query = WAITING[self.engine.dialect.name]
+        # InnoDB has news of its transactions only when nobody has asked for a tenth of a second,
+        # and a second run of the tests may ask as well.
+        wait_until(lambda: self.ask(query, backend), every=0.25)
 
     def ask(self, query: str, backend: int) -> Any:
         with self.engine.connect() as connection:
@@ -262,7 +265,7 @@ def test_the_connection_is_lost_in_a_read(
 def test_the_connection_is_lost_while_it_waits_for_the_lock(worker: Worker) -> None:
     def kill_when_waiting() -> None:
         try:
-            wait_until(lambda: worker.is_waiting(worker.backend))
+            worker.await_wait_of(worker.backend)
         finally:
             worker.kill()
 
@@ -419,7 +422,7 @@ def test_a_deadlock(make_worker: Callable[..., Worker], database: str) -> None:
         def want_the_row_of_the_put() -> None:
             wanted = "SELECT id FROM builds WHERE id = 1 FOR UPDATE"
             tasks.append(thread.submit(other.exec_driver_sql, wanted))
-            wait_until(lambda: worker.is_waiting(backend))
+            worker.await_wait_of(backend)
 
         with worker.at("before_cursor_execute", "UPDATE builds", want_the_row_of_the_put):
             assert_unavailable(worker.put(CHANGED | taken))
