@@ -147,8 +147,9 @@ class BuildViews:
         if self._require_if_match and "If-Match" not in request.headers:
             raise PreconditionRequired
         _match(build)
-        tag = Representation.of(build).tag
-        if "If-None-Match" in request.headers and request.if_none_match.contains_weak(tag):
+        if "If-None-Match" not in request.headers:
+            return
+        if request.if_none_match.contains_weak(Representation.of(build).tag):
             raise PreconditionFailed("If-None-Match names the build as it is.")
 
 
