@@ -1,33 +1,22 @@
-"""Real hosts on real databases, for every test.
-
-SQLite is always there. PostgreSQL and MariaDB take part when ``TEST_POSTGRESQL_URL`` and
-``TEST_MARIADB_URL`` name a server on which databases may be created; each session makes, and in the
-end drops, one of its own.
-"""
+"""Real hosts on real databases, for every test."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from ci_servers import CiServer
-from cluster import Cluster, run_cluster
-from hosts import OCTOCAT, BuildRevision, Host
-from rules import ruled_host
 
-SERVERS = {name: os.environ.get(f"TEST_{name.upper()}_URL") for name in ("postgresql", "mariadb")}
-DATABASES = ["sqlite", *(name for name, url in SERVERS.items() if url)]
-
-
-on_mariadb = pytest.mark.parametrize(
-    "server_url", [name for name in DATABASES if name == "mariadb"], indirect=True
-)
+from tests.support.ci_servers import CiServer
+from tests.support.cluster import Cluster, run_cluster
+from tests.support.databases import DATABASES, SERVERS, own_database
+from tests.support.hosts import OCTOCAT, BuildRevision, Host
+from tests.support.rules import ruled_host
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -60,23 +49,12 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def server_urls() -> Iterator[dict[str, str]]:
     """The URLs of this session's own databases, by the name of the server."""
-    urls = {}
-    for name, url in SERVERS.items():
-        if url:
-            own = f"flask_build_admin_{os.getpid()}"
-            admin = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-            with admin.connect() as connection:
-                connection.execute(sa.text(f"CREATE DATABASE {own}"))
-            admin.dispose()
-            urls[name] = sa.make_url(url).set(database=own).render_as_string(hide_password=False)
-    yield urls
-    for name, own_url in urls.items():
-        admin = sa.create_engine(str(SERVERS[name]), isolation_level="AUTOCOMMIT")
-        with admin.connect() as connection:
-            own = str(sa.make_url(own_url).database)
-            force = " WITH (FORCE)" if name == "postgresql" else ""
-            connection.execute(sa.text(f"DROP DATABASE {own}{force}"))
-        admin.dispose()
+    with ExitStack() as databases:
+        yield {
+            name: databases.enter_context(own_database(name))
+            for name in DATABASES
+            if name in SERVERS
+        }
 
 
 @pytest.fixture(scope="module", params=DATABASES)

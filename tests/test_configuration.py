@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hosts import Build, model_of, token_auth
 from marshmallow import Schema, fields
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Session, sessionmaker
 
 from flask_build_admin import BuildAdmin, BuildSchema, ConfigurationError, Text
+from tests.support.hosts import Build, model_of, token_auth
 
 GOOD: dict[str, Any] = {
     "model": Build,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
@@ -10,13 +9,13 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from conftest import on_mariadb
-from hosts import ADMIN, OCTOCAT, Host, model_of, row_of
 from marshmallow import INCLUDE, ValidationError, fields, post_load, pre_load, validates_schema
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import relationship, synonym
 
 from flask_build_admin import BuildSchema, Text, UnixTime, WholeNumber, build_updating
+from tests.support.databases import on_mariadb
+from tests.support.hosts import ADMIN, OCTOCAT, Host, Status, model_of, row_of
 
 MakeHost = Callable[..., Host]
 
@@ -91,12 +90,6 @@ def test_the_database_sets_the_limit_of_a_property(make_host: MakeHost, server_u
     host = make_host(server_url, model=model, rows=[row_of("title", subject="")])
     assert host.put(OCTOCAT | {"title": "0123456789"}).status_code == 409
     assert host.row()["subject"] == ""
-
-
-class Status(enum.Enum):
-    CREATED = "created"
-    RUNNING = "running"
-    ERROR = "error"
 
 
 def test_a_status_may_be_an_enum(make_host: MakeHost, database_url: str) -> None:

@@ -10,10 +10,10 @@ import pytest
 import sqlalchemy as sa
 from blinker import Signal
 from flask import abort, redirect
-from hosts import OCTOCAT, Host
 from sqlalchemy.exc import IntegrityError
 
 from flask_build_admin import build_updated, build_updating
+from tests.support.hosts import OCTOCAT, Host
 
 CHANGED = OCTOCAT | {"status": "error", "finished": 1563474099}
 

@@ -1,0 +1,742 @@
+"""``flask build-admin``: every rule of the routes, at a terminal, in a pipe and from a script."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import re
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Blueprint, Flask, abort
+from marshmallow import fields
+
+import example_app
+from flask_build_admin import BuildAdmin, BuildSchema, Text, UnixTime, build_updated, build_updating
+from tests.support.databases import DATABASES
+from tests.support.hosts import (
+    OCTOCAT,
+    Build,
+    BuildRevision,
+    Host,
+    Status,
+    model_of,
+    row_of,
+    token_auth,
+)
+from tests.support.terminals import Editor, Outcome, as_process, at_terminal, in_pipe, meanwhile
+
+MakeHost = Callable[..., Host]
+
+ROOT = Path(__file__).parents[2]
+ESCAPE = "\x1b"
+USER = pwd.getpwuid(os.getuid()).pw_name
+RED = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@pytest.fixture
+def kept(make_host: MakeHost, sqlite_url: str) -> Host:
+    """A host that keeps history."""
+    return make_host(sqlite_url, history=BuildRevision)
+
+
+def run(host: Host, *arguments: str, **options: Any) -> Outcome:
+    """Run a command at a terminal."""
+    return at_terminal(host.app, "build-admin", *arguments, **options)
+
+
+def pipe(host: Host, *arguments: str, **options: Any) -> Outcome:
+    """Run a command in a pipe."""
+    return in_pipe(host.app, "build-admin", *arguments, **options)
+
+
+def test_show_has_the_members_in_the_documented_order(kept: Host) -> None:
+    shown = run(kept, "show", "1")
+    assert shown.code == 0
+    lines = [line.split(maxsplit=1) for line in shown.output.splitlines()]
+    assert {name: json.loads(value) for name, value in lines} == OCTOCAT
+    assert [name for name, _ in lines] == list(OCTOCAT)
+    assert pipe(kept, "show", "1") == shown
+
+
+def test_what_show_prints_as_json_apply_takes_back(kept: Host) -> None:
+    shown = pipe(kept, "show", "1", "--json")
+    assert json.loads(shown.output) == OCTOCAT
+    applied = pipe(kept, "apply", "-", sent=shown.output)
+    assert (applied.code, applied.output) == (0, "Nothing would be changed.\n")
+    assert kept.recorded() == []
+
+
+DIFFERENCE = """\
+- status: "created"
++ status: "error"
+- finished: 0
++ finished: 1563474099
+"""
+CHANGED = OCTOCAT | {"status": "error", "finished": 1563474099}
+SET = ("set", "1", "status=error", "finished=1563474099")
+
+
+def test_set_shows_the_difference_asks_and_stores(kept: Host) -> None:
+    done = run(kept, *SET, "--reason", "lost", answers="y\n")
+    assert done.code == 0
+    assert RED.sub("", done.output) == f"y\n{DIFFERENCE}Store this? [y/N]: Build 1 is stored.\n"
+    assert f"{ESCAPE}[31m- status" in done.output
+    assert f"{ESCAPE}[32m+ status" in done.output
+    assert kept.row() == CHANGED
+    [revision] = kept.recorded()
+    assert (revision["actor"], revision["reason"]) == (USER, "lost")
+
+
+@pytest.mark.parametrize("answers", ["n\n", "\n", "\x04"])
+def test_set_that_is_declined_changes_nothing(kept: Host, answers: str) -> None:
+    done = run(kept, *SET, answers=answers)
+    assert done.code == 1
+    assert "Store this?" in done.output
+    assert kept.row() == OCTOCAT
+    assert kept.recorded() == []
+
+
+def test_nobody_is_asked_in_a_pipe(kept: Host) -> None:
+    refused = pipe(kept, *SET, sent="y\n")
+    assert (refused.code, refused.output) == (1, DIFFERENCE)
+    assert refused.errors == (
+        "Error: Nothing was changed: there is no terminal to ask at, so pass --yes.\n"
+    )
+    assert kept.row() == OCTOCAT
+    done = pipe(kept, *SET, "--yes", "--actor", "mona")
+    assert (done.code, done.output) == (0, f"{DIFFERENCE}Build 1 is stored.\n")
+    assert kept.row() == CHANGED
+    assert kept.recorded()[0]["actor"] == "mona"
+
+
+def test_an_actor_without_a_name_is_a_number(kept: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(number: int) -> Any:
+        raise KeyError(number)
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert pipe(kept, *SET, "--yes").code == 0
+    assert kept.recorded()[0]["actor"] == f"user {os.getuid()}"
+
+
+def test_where_there_are_no_numbers_the_actor_is_who_has_logged_in(
+    kept: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pwd", None)
+    monkeypatch.setattr("os.getlogin", lambda: "mona")
+    assert pipe(kept, *SET, "--yes").code == 0
+    assert kept.recorded()[0]["actor"] == "mona"
+
+
+def test_a_dry_run_only_shows(kept: Host) -> None:
+    for arguments in ((*SET, "--dry-run"), (*SET, "--dry-run", "--yes")):
+        shown = pipe(kept, *arguments)
+        assert (shown.code, shown.output, shown.errors) == (0, DIFFERENCE, "")
+    assert kept.row() == OCTOCAT
+    assert kept.recorded() == []
+
+
+@pytest.mark.parametrize("value", ["1", "yes"])
+def test_no_colour_where_none_is_wanted(kept: Host, value: str) -> None:
+    assert run(kept, *SET, "--dry-run", NO_COLOR=value).output == DIFFERENCE
+    assert ESCAPE in run(kept, *SET, "--dry-run", NO_COLOR="").output
+
+
+def test_now_is_the_current_second(kept: Host) -> None:
+    earliest = int(time.time())
+    assert pipe(kept, "set", "1", "finished=now", "title=now", "--yes").code == 0
+    row = kept.row()
+    assert earliest <= row["finished"] <= time.time()
+    assert row["title"] == "now"
+
+
+class Schema(BuildSchema):
+    status = fields.Enum(Status, by_value=True, required=True)
+    finished = UnixTime(attribute="finished_at")
+    labels = fields.Raw(required=True, allow_none=True)
+    author = Text(dump_only=True)
+
+
+def test_the_types_are_the_schemas(make_host: MakeHost, sqlite_url: str) -> None:
+    model = model_of(
+        "finished",
+        finished_at=sa.Column(sa.DateTime),
+        status=sa.Column(sa.Enum(Status)),
+        labels=sa.Column(sa.JSON),
+    )
+    rows = [row_of("finished", finished_at=None, status=Status.RUNNING, labels=None)]
+    host = make_host(sqlite_url, model=model, schema=Schema, rows=rows)
+    arguments = ["status=error", "finished=now", 'labels={"a": [1, true]}', "title=a=b", "error="]
+    for label in ("NaN", "1e999", '{"a": 1, "a": 2}', "[" * 50_000, '1, "x": 2', "1}", "x"):
+        assert pipe(host, "set", "1", f"labels={label}", "--yes").code == 0
+        assert host.row()["labels"] == label
+    for wrong, told in (
+        ("status=bogus", "Must be one of"),
+        ("number=now", "not an integer"),
+        ("title=\udcff", "lone surrogate"),
+    ):
+        refused = pipe(host, "set", "1", wrong, "--yes")
+        assert refused.code == 1
+        assert told in refused.errors
+    assert pipe(host, "set", "1", *arguments, "--yes").code == 0
+    row = host.row()
+    assert (row["status"], row["labels"]) == (Status.ERROR, {"a": [1, True]})
+    assert (row["title"], row["error"]) == ("a=b", "")
+    assert row["finished_at"] is not None
+    refused = pipe(host, "set", "1", "author=x", "--yes")
+    assert (refused.code, refused.errors) == (1, "Error: author: cannot be changed\n")
+
+
+#: What is refused, the exit code, and what is said.
+REFUSALS: dict[str, tuple[tuple[str, ...], int, str]] = {
+    "no_build": (("show", "2"), 4, "There is no such build."),
+    "no_id": (("show", "abc"), 4, "There is no such build."),
+    "no_build_to_set": (("set", "2", "status=x"), 4, "There is no such build."),
+    "no_build_to_edit": (("undo", "2"), 4, "There is no such build."),
+    "no_revision": (("undo", "1", "7", "--yes"), 4, "The build has no such revision."),
+    "nothing_to_undo": (("undo", "1"), 4, "The build has no such revision."),
+    "every_problem": (
+        ("set", "1", "number=0", "extra=1", "parent=x", "--yes"),
+        1,
+        "number: less than 1\nparent: not an integer\nextra: unknown",
+    ),
+    "another_id": (("set", "1", "id=2", "--yes"), 2, "it says which build is meant"),
+    "no_file": (("apply", "nowhere.json"), 2, "No such file"),
+    "no_value": (("set", "1", "status"), 2, "'status' is not of the form MEMBER=VALUE."),
+    "member_twice": (("set", "1", "title=a", "title=b"), 2, "'title' is given more than once."),
+    "no_members": (("set", "1"), 2, "Missing argument"),
+    "no_span": (("queue", "--older-than", "2 hours"), 2, "no time span such as 90s"),
+    "blank_reason": ((*SET, "--yes", "--reason", " "), 1, "reason: blank"),
+    "no_terminal": (("edit", "1"), 1, "There is no terminal to edit at"),
+    "unknown_command": (("repair", "1"), 2, "No such command"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "code", "told"), REFUSALS.values(), ids=REFUSALS)
+def test_a_refusal_is_a_sentence_and_an_exit_code(
+    kept: Host, arguments: tuple[str, ...], code: int, told: str
+) -> None:
+    refused = pipe(kept, *arguments)
+    assert (refused.code, refused.output) == (code, "")
+    assert told in refused.errors
+    assert "Traceback" not in refused.errors
+    assert kept.row() == OCTOCAT
+
+
+def test_apply_refuses_what_is_no_document(kept: Host, tmp_path: Path) -> None:
+    file = tmp_path / "build.json"
+    for body, told in ((b"[]", "not a JSON object"), (b"{", "not JSON"), (b"{}", "id: missing")):
+        file.write_bytes(body)
+        refused = pipe(kept, "apply", str(file), "--yes")
+        assert refused.code == 1
+        assert told in refused.errors
+    file.write_text(json.dumps(CHANGED))
+    applied = pipe(kept, "apply", str(file), "--yes")
+    assert (applied.code, applied.output) == (0, f"{DIFFERENCE}Build 1 is stored.\n")
+    assert kept.row() == CHANGED
+
+
+@pytest.mark.parametrize("command", [SET, ("undo", "1")])
+def test_a_build_that_changes_before_the_answer_is_not_overwritten(
+    kept: Host, command: tuple[str, ...]
+) -> None:
+    kept.put(OCTOCAT | {"branch": "x"})
+    row = kept.row()
+    refused = run(
+        kept, *command, asked=lambda: kept.execute("UPDATE builds SET title = 'of another'")
+    )
+    assert refused.code == 3
+    assert refused.errors == "Error: The build was changed since it was fetched: fetch it again.\n"
+    assert kept.row() == row | {"title": "of another"}
+
+
+def test_a_database_that_is_gone_is_exit_code_5(kept: Host, tmp_path: Path) -> None:
+    kept.session.configure(bind=sa.create_engine(f"sqlite:///{tmp_path / 'no' / 'where.db'}"))
+    refused = pipe(kept, "show", "1")
+    assert refused.code == 5
+    assert "The database cannot answer now" in refused.errors
+    kept.session.configure(bind=kept.engine)
+    kept.execute("ALTER TABLE builds RENAME TO elsewhere")
+    assert pipe(kept, "queue").code == 5
+    kept.execute("ALTER TABLE elsewhere RENAME TO builds")
+
+
+def test_a_receiver_hears_of_it_and_may_refuse(kept: Host) -> None:
+    heard: list[Any] = []
+
+    def note(sender: Any, **told: Any) -> None:
+        heard.append((sender, told["actor"], told["reason"]))
+
+    def refuse(sender: Any, **told: Any) -> None:
+        abort(409, "Frozen \x1b[31m.")
+
+    with build_updated.connected_to(note):
+        assert pipe(kept, *SET, "--yes", "--actor", "mona", "--reason", "x").code == 0
+        with build_updating.connected_to(refuse):
+            refused = pipe(kept, "set", "1", "status=x", "--yes")
+    assert heard == [(kept.app, "mona", "x")]
+    assert (refused.code, refused.errors) == (1, "Error: Frozen \\x1b[31m.\n")
+
+
+def test_a_configuration_that_cannot_work_is_told(make_host: MakeHost, sqlite_url: str) -> None:
+    host = make_host(sqlite_url)
+    host.session.configure(bind=host.engine.execution_options(isolation_level="AUTOCOMMIT"))
+    refused = pipe(host, *SET, "--yes")
+    assert refused.code == 1
+    assert "than AUTOCOMMIT" in refused.errors
+
+
+def test_a_reason_that_is_demanded(make_host: MakeHost, sqlite_url: str) -> None:
+    host = make_host(sqlite_url, require_reason=True)
+    refused = pipe(host, *SET, "--yes")
+    assert (refused.code, refused.errors) == (1, "Error: reason: missing: a change needs one\n")
+    assert pipe(host, *SET, "--yes", "--reason", "x").code == 0
+
+
+def test_history_and_undo(kept: Host) -> None:
+    assert pipe(kept, *SET, "--yes", "--actor", "mona", "--reason", "lost\x1b").code == 0
+    assert pipe(kept, "set", "1", "title=x", "--yes", "--actor", "hubot").code == 0
+    kept.execute("UPDATE build_revisions SET actor = NULL WHERE id = 2")
+    kept.execute("UPDATE build_revisions SET at = '2018-07-18 18:21:39.000000'")
+    shown = pipe(kept, "history", "1")
+    change = "".join(f"  {line}\n" for line in DIFFERENCE.splitlines())
+    title = f'  - title: "{OCTOCAT["title"]}"\n  + title: "x"\n'
+    assert shown.output == (
+        f"2  2018-07-18 18:21:39Z  nobody known\n{title}"
+        f"1  2018-07-18 18:21:39Z  mona: lost\\x1b\n{change}"
+    )
+    assert pipe(kept, "history", "1", "--limit", "1").output.startswith("2  2018")
+    undone = pipe(kept, "undo", "1", "--dry-run")
+    assert undone.output == f'- title: "x"\n+ title: "{OCTOCAT["title"]}"\n'
+    assert pipe(kept, "undo", "1", "1", "--yes").code == 0
+    assert kept.row() == OCTOCAT | {"title": "x"}
+    refused = pipe(kept, "undo", "1", "1", "--yes")
+    assert refused.code == 3
+    assert refused.errors.startswith("Error: Changed since that revision: status, finished.")
+    assert pipe(kept, "undo", "1", "--yes", "--reason", "it was right").code == 0
+    assert kept.row() == CHANGED | {"title": "x"}
+
+
+BUILDS = [
+    OCTOCAT | {"id": 1, "status": "running", "created": 1},
+    OCTOCAT | {"id": 22, "number": 22, "status": "pending", "title": "漢字" * 40, "host": ""},
+    OCTOCAT
+    | {"id": 3, "number": 3, "status": "running", "title": "\x1b[2Jgone\u202e", "created": 0},
+    OCTOCAT | {"id": 4, "number": 4, "status": "success"},
+]
+
+
+def columns_of(text: str) -> int:
+    """Count the columns of the longest line."""
+    lines = text.splitlines()
+    return max(sum(2 if "\u2e80" <= char <= "\u9fff" else 1 for char in line) for line in lines)
+
+
+def test_the_queue_fits_the_terminal(make_host: MakeHost, sqlite_url: str) -> None:
+    now = int(time.time())
+    rows = [row | {"created": now - 8100} if row["id"] == 22 else row for row in BUILDS]
+    host = make_host(sqlite_url, rows=rows)
+    shown = run(host, "queue").output
+    lines = shown.splitlines()
+    assert columns_of(shown) <= 80
+    assert lines[0].split() == ["id", "repo", "number", "status", "age", "host", "title"]
+    assert [line.split()[:4] for line in lines[1:]] == [
+        ["22", "1", "22", "pending"],
+        ["1", "1", "1", "running"],
+        ["3", "1", "3", "running"],
+    ]
+    assert "2h 15m" in lines[1]
+    assert f"{(now - 1) // 86_400}d " in lines[2]
+    assert all(line.endswith("…") for line in lines[1:3])
+    for columns in (40, 50, 60):
+        narrow = run(host, "queue", columns=columns).output
+        assert columns_of(narrow) <= columns
+        assert [line.split()[0] for line in narrow.splitlines()] == ["id", "22", "1", "3"]
+    wide = run(host, "queue", columns=300).output
+    assert pipe(host, "queue").output == wide
+    assert "漢字" * 40 in wide
+    assert "\\x1b[2Jgone\\u202e" in wide
+    assert ESCAPE not in wide
+    for span, ids in (("2h", [22, 1, 3]), ("3h", [1, 3]), ("99999d", [3])):
+        older = pipe(host, "queue", "--older-than", span, "--json").output
+        assert [one["id"] for one in json.loads(older)] == ids
+
+
+def test_an_empty_queue_has_a_head(kept: Host) -> None:
+    assert pipe(kept, "queue").output.split() == [
+        "id",
+        "repo",
+        "number",
+        "status",
+        "age",
+        "host",
+        "title",
+    ]
+
+
+def test_a_queue_that_is_longer_says_so(make_host: MakeHost, sqlite_url: str) -> None:
+    rows = [OCTOCAT | {"id": n, "number": n, "status": "pending"} for n in range(1, 1002)]
+    shown = pipe(make_host(sqlite_url, rows=rows), "queue")
+    assert len(shown.output.splitlines()) == 1001
+    assert "there may be more: ask by --older-than" in shown.errors
+
+
+def test_nothing_of_a_build_reaches_the_terminal_raw(make_host: MakeHost, sqlite_url: str) -> None:
+    hostile = "".join(map(chr, [*range(1, 32), *range(127, 160), 0x202E, 0x2066, 0xFEFF]))
+    rows = [OCTOCAT | {"title": hostile, "status": "running"}]
+    host = make_host(sqlite_url, rows=rows, history=BuildRevision)
+    host.put(rows[0] | {"message": hostile}, query_string={"reason": hostile[1:]})
+    for arguments in (
+        ("show", "1", "--json"),
+        ("queue", "--json"),
+        ("show", "1"),
+        ("queue",),
+        ("history", "1"),
+        ("set", "1", "title=x", "--dry-run"),
+    ):
+        shown = run(host, *arguments, columns=999, NO_COLOR="1").output
+        assert set(shown) & set(hostile) == {"\n"}
+
+
+def test_the_group_is_found_whatever_the_name_of_the_blueprint(host: Host) -> None:
+    auth = token_auth().login_required(role="admin")
+    app = Flask("own")
+    blueprint = BuildAdmin(Build, host.session, auth, name="repair_shop")
+    app.register_blueprint(blueprint)
+    app.register_blueprint(blueprint, name="again", url_prefix="/again")
+    other = BuildAdmin(model_of(), host.session, auth, name="other", url_prefix="/other")
+    app.register_blueprint(other)
+    app.register_blueprint(
+        BuildAdmin(Build, host.session, auth, name="x"), url_prefix="/x", cli_group="y"
+    )
+    for number in (1, 2):
+        parent = Blueprint(f"v{number}", __name__, url_prefix=f"/v{number}")
+        parent.register_blueprint(BuildAdmin(Build, host.session, auth))
+        app.register_blueprint(parent)
+    for group in (
+        "build-admin",
+        "repair-shop",
+        "again",
+        "other",
+        "y",
+        "v1-build-admin",
+        "v2-build-admin",
+    ):
+        assert in_pipe(app, group, "show", "1").code == 0
+    assert in_pipe(app, "x", "show", "1").code == 2
+    plain = Flask("plain")
+    plain.register_blueprint(BuildAdmin(Build, host.session, auth))
+    assert "build_admin" not in plain.cli.commands
+    assert in_pipe(plain, "build-admin", "history", "1").code == 2
+    assert "queue" in in_pipe(plain, "build-admin", "--help").output
+    assert "3 changed meanwhile" in in_pipe(plain, "build-admin", "--help").output
+
+
+def edit(
+    host: Host, folder: Path, *steps: dict[str, Any], answers: str = ""
+) -> tuple[Outcome, Editor]:
+    editor = Editor(folder, steps)
+    outcome = run(host, "edit", "1", "--reason", "lost", answers=answers, **editor.environment)
+    return outcome._replace(output=RED.sub("", outcome.output)), editor
+
+
+MINE = {"status": "error", "finished": 1563474099}
+
+
+def test_edit_shows_the_difference_asks_and_stores(kept: Host, tmp_path: Path) -> None:
+    done, editor = edit(kept, tmp_path, {"set": MINE}, answers="y\n")
+    assert done.code == 0
+    assert DIFFERENCE in done.output
+    assert done.output.endswith("Build 1 is stored.\n")
+    assert [json.loads(text) for text in editor.seen] == [OCTOCAT]
+    assert list(json.loads(editor.seen[0])) == list(OCTOCAT)
+    assert kept.row() == CHANGED
+    assert kept.recorded()[0]["reason"] == "lost"
+    assert editor.kept == []
+
+
+@pytest.mark.parametrize(
+    "step",
+    [{}, {"text": ""}, {"text": " \n"}, {"text": "# nothing\n"}, {"text": json.dumps(OCTOCAT)}],
+    ids=["unchanged", "emptied", "blank", "only_comments", "written_otherwise"],
+)
+def test_an_edit_that_changes_nothing_does_nothing(
+    kept: Host, tmp_path: Path, step: dict[str, Any]
+) -> None:
+    done, editor = edit(kept, tmp_path, step)
+    assert done.code == 0
+    assert done.output.startswith("Nothing")
+    assert kept.row() == OCTOCAT
+    assert editor.kept == []
+
+
+def test_a_mistake_opens_the_editor_again_with_what_is_wrong(kept: Host, tmp_path: Path) -> None:
+    wrong = OCTOCAT | MINE | {"number": 0, "extra\x1b": 1}
+    steps = [
+        {"text": "{"},
+        {"text": "\udcff"},
+        {"text": json.dumps(wrong)},
+        {"text": json.dumps(OCTOCAT | {"id": 2})},
+        {"text": "# my own comment\n" + json.dumps(OCTOCAT | MINE)},
+    ]
+    done, editor = edit(kept, tmp_path, *steps, answers="y\n")
+    assert done.code == 0
+    heads = [[line for line in text.splitlines() if line.startswith("#")] for text in editor.seen]
+    assert heads == [
+        [],
+        ["# The body is not JSON: line 1, column 2.", "# Lines are counted from below these."],
+        ["# The body is not UTF-8: byte 0 is invalid.", "# Lines are counted from below these."],
+        ["# number: less than 1", "# extra\\x1b: unknown"],
+        ["# id: is that of another build"],
+    ]
+    assert editor.seen[3].endswith(json.dumps(wrong))
+    assert kept.row() == CHANGED
+    assert editor.kept == []
+
+
+def test_what_the_database_refuses_is_a_mistake_too(
+    make_host: MakeHost, sqlite_url: str, tmp_path: Path
+) -> None:
+    rows = [OCTOCAT, OCTOCAT | {"id": 2, "number": 2}]
+    host = make_host(sqlite_url, rows=rows)
+    done, editor = edit(
+        host, tmp_path, {"set": {"number": 2}}, {"set": {"number": 3}}, answers="y\n"
+    )
+    assert done.code == 0
+    assert "# The database refuses this build" in editor.seen[1]
+    assert host.row()["number"] == 3
+
+
+def assert_kept(done: Outcome, editor: Editor, typed: str) -> None:
+    [file] = editor.kept
+    assert f"The edit is kept in {file}" in done.errors
+    assert typed in file.read_text()
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n\n"])
+def test_a_mistake_that_is_emptied_is_kept(kept: Host, tmp_path: Path, text: str) -> None:
+    wrong = json.dumps(OCTOCAT | {"number": 0})
+    done, editor = edit(kept, tmp_path, {"text": wrong}, {"text": text})
+    assert done.code == 1
+    assert_kept(done, editor, wrong)
+    assert editor.kept[0].read_text() == wrong
+
+
+def test_a_draft_that_the_editor_has_removed_is_unchanged(kept: Host, tmp_path: Path) -> None:
+    done, editor = edit(kept, tmp_path, {"remove": True})
+    assert (done.code, done.output) == (0, "Nothing was changed.\n")
+    assert editor.kept == []
+
+
+def test_a_kept_draft_is_what_apply_takes(kept: Host, tmp_path: Path) -> None:
+    steps = [{"text": "{"}, {"text": "\ufeff# mine\n\n" + json.dumps(CHANGED)}]
+    done, editor = edit(kept, tmp_path, *steps, answers="n\n")
+    assert done.code == 1
+    [file] = editor.kept
+    assert f"The draft is {file}\n" in done.errors
+    assert pipe(kept, "apply", str(file), "--yes").code == 0
+    assert kept.row() == CHANGED
+
+
+def test_the_interrupt_is_the_editors(kept: Host, tmp_path: Path) -> None:
+    interrupt = f"kill -INT {os.getpid()}"
+    done, _ = edit(kept, tmp_path, {"meanwhile": interrupt, "set": MINE}, answers="y\n")
+    assert done.code == 0, done
+    assert kept.row() == CHANGED
+
+
+def test_a_locale_that_cannot_say_it_gets_it_escaped(served_by_sqlite: Any) -> None:
+    environment = served_by_sqlite["env"] | {"PYTHONIOENCODING": "latin-1"}
+    command = [*FLASK, "set", "1", "title=漢字", "--yes"]
+    done = as_process(command, terminal=False, **served_by_sqlite | {"env": environment})
+    assert (done.code, done.errors) == (0, "")
+    assert "\\u6f22\\u5b57" in done.output
+
+
+def test_a_mistake_that_is_left_is_kept(kept: Host, tmp_path: Path) -> None:
+    wrong = json.dumps(OCTOCAT | {"number": 0})
+    done, editor = edit(kept, tmp_path, {"text": wrong}, {})
+    assert done.code == 1
+    assert "It is as wrong as before:\nnumber: less than 1" in done.errors
+    assert_kept(done, editor, wrong)
+    assert kept.row() == OCTOCAT
+
+
+@pytest.mark.parametrize("answers", ["n\n", "\x04"])
+def test_an_edit_that_is_declined_is_kept(kept: Host, tmp_path: Path, answers: str) -> None:
+    done, editor = edit(kept, tmp_path, {"set": MINE}, answers=answers)
+    assert done.code == 1
+    assert_kept(done, editor, '"error"')
+    assert kept.row() == OCTOCAT
+
+
+def test_an_edit_whose_editor_fails_is_kept(kept: Host, tmp_path: Path) -> None:
+    done, editor = edit(kept, tmp_path, {"set": MINE, "exit": 3})
+    assert done.code == 1
+    assert "Editing failed" in done.errors
+    assert_kept(done, editor, '"error"')
+
+
+def test_an_edit_that_a_receiver_or_the_database_refuses_is_kept(
+    kept: Host, tmp_path: Path
+) -> None:
+    refuse: Any = lambda sender, **told: abort(409, "Frozen.")  # noqa: E731
+    with build_updating.connected_to(refuse):
+        done, editor = edit(kept, tmp_path, {"set": MINE})
+    assert done.code == 1
+    assert "Frozen." in done.errors
+    assert_kept(done, editor, '"error"')
+
+
+def test_an_edit_is_carried_over_to_what_another_has_made_of_the_build(
+    kept: Host, sqlite_url: str, tmp_path: Path
+) -> None:
+    kept.put(OCTOCAT | {"branch": "x"})
+    kept.put(OCTOCAT)
+    other = meanwhile(sqlite_url, {"title": "of hubot"})
+    step = {"meanwhile": other, "set": MINE}
+    done, editor = edit(kept, tmp_path, step, answers="y\ny\n")
+    assert done.code == 0, done
+    assert re.search(
+        r"changed meanwhile:\n3  20.* hubot: faster\n- title: .*\n\+ title: \"of hubot\"",
+        done.output,
+    )
+    assert "Carry the edit over" in done.output
+    assert DIFFERENCE in done.output
+    assert kept.row() == CHANGED | {"title": "of hubot"}
+    assert editor.kept == []
+
+
+def test_a_carried_edit_that_is_wrong_now_is_edited_again(
+    kept: Host, sqlite_url: str, tmp_path: Path
+) -> None:
+    other = meanwhile(sqlite_url, {"title": "of hubot"})
+    long = {"meanwhile": other, "set": {"branch": "x"}}
+    refused: list[bool] = []
+
+    def refuse(sender: Any, after: Any, **told: Any) -> None:
+        if after["title"] == "of hubot" and not refused:
+            refused.append(True)
+            kept.session.execute(sa.text("INSERT INTO builds (id) VALUES (1)"))
+
+    with build_updating.connected_to(refuse, kept.app):
+        done, editor = edit(kept, tmp_path, long, {"set": MINE}, answers="y\ny\n")
+    assert done.code == 0, done
+    assert "# The database refuses this build" in editor.seen[1]
+    assert json.loads(editor.seen[1].partition("\n")[2])["title"] == "of hubot"
+    assert kept.row() == CHANGED | {"title": "of hubot", "branch": "x"}
+
+
+@pytest.mark.parametrize(("members", "answers"), [({"title": "x"}, "n\n"), ({"status": "x"}, "")])
+def test_an_edit_that_is_not_carried_over_is_kept(
+    kept: Host, sqlite_url: str, tmp_path: Path, members: dict[str, Any], answers: str
+) -> None:
+    step = {"meanwhile": meanwhile(sqlite_url, members), "set": MINE}
+    done, editor = edit(kept, tmp_path, step, answers=answers)
+    assert done.code == (3 if "status" in members else 1)
+    assert ("Both have changed status" in done.errors) == ("status" in members)
+    assert_kept(done, editor, '"error"')
+    assert kept.row() == OCTOCAT | members
+
+
+def test_without_history_a_conflict_shows_what_was_changed(
+    make_host: MakeHost, sqlite_url: str, tmp_path: Path
+) -> None:
+    host = make_host(sqlite_url)
+    code = (
+        f"import sqlite3; c = sqlite3.connect('{tmp_path}/ci.db');"
+        " c.execute('UPDATE builds SET parent = 7'); c.commit()"
+    )
+    other = f'{sys.executable} -c "{code}"'
+    done, _ = edit(host, tmp_path, {"meanwhile": other, "set": MINE}, answers="y\ny\n")
+    assert done.code == 0
+    assert "changed meanwhile:\n- parent: 1\n+ parent: 7\n" in done.output
+    assert host.row() == CHANGED | {"parent": 7}
+
+
+def test_no_transaction_is_open_while_somebody_thinks(
+    make_host: MakeHost, server_url: str, tmp_path: Path
+) -> None:
+    host = make_host(server_url, history=BuildRevision)
+    other = meanwhile(host.engine.url.render_as_string(hide_password=False), {"title": "of hubot"})
+    with host.statements() as sent:
+        done, _ = edit(host, tmp_path, {"meanwhile": other, "set": MINE}, answers="y\ny\n")
+    assert done.code == 0, done
+    assert host.row() == CHANGED | {"title": "of hubot"}
+    ends = {"COMMIT", "ROLLBACK"}
+    depth = 0
+    for statement in sent:
+        depth += (statement == "BEGIN") - (statement in ends)
+        assert depth in {0, 1}
+    assert depth == 0
+
+
+FLASK = [sys.executable, "-m", "flask", "--app", "example_app", "build-admin"]
+
+
+@pytest.fixture
+def served(database_url: str, tmp_path: Path) -> Iterator[Any]:
+    """The environment of the example server, on each database in turn."""
+    yield from serving(database_url, tmp_path)
+
+
+@pytest.fixture
+def served_by_sqlite(sqlite_url: str, tmp_path: Path) -> Iterator[Any]:
+    yield from serving(sqlite_url, tmp_path)
+
+
+def serving(database_url: str, tmp_path: Path) -> Iterator[Any]:
+    for name in ("example_app.py", "octocat.json"):
+        shutil.copy(ROOT / name, tmp_path)
+    environment = {"DATABASE_URL": database_url, "NO_COLOR": "1", "LOGNAME": "somebody else"}
+    yield {"cwd": tmp_path, "env": os.environ | environment}
+    engine = sa.create_engine(database_url)
+    example_app.Base.metadata.drop_all(engine)
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "database", [name for name in DATABASES if name != "mariadb"], indirect=True
+)
+@pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "pipe"])
+def test_every_command_as_a_process(served: Any, tmp_path: Path, terminal: bool) -> None:
+    def process(*arguments: str, answers: str = "", code: int = 0, **environment: Any) -> str:
+        options = served | {"env": served["env"] | environment}
+        done = as_process([*FLASK, *arguments], terminal=terminal, answers=answers, **options)
+        assert done.code == code, done
+        return done.output
+
+    yes = [] if terminal else ["--yes"]
+    process("set", "1", "status=running", *yes, answers="y\n")
+    assert '"running"' in process("show", "1")
+    assert "running" in process("queue")
+    process("set", "1", "status=error", "finished=now", "--reason", "lost", *yes, answers="y\n")
+    assert f"{USER}: lost" in process("history", "1")
+    process("undo", "1", *yes, answers="y\n")
+    build = json.loads(process("show", "1", "--json"))
+    assert build == OCTOCAT | {"status": "running"}
+    file = tmp_path / "build.json"
+    file.write_text(json.dumps(OCTOCAT))
+    process("apply", str(file), *yes, answers="y\n")
+    if terminal:
+        other = shlex.join([*FLASK, "set", "1", "branch=theirs", "--yes", "--actor", "hubot"])
+        conflict = {"set": {"title": "edited", "number": 1}, "meanwhile": other}
+        editor = Editor(tmp_path, [{"set": {"number": 0}}, conflict])
+        edited = process("edit", "1", answers="y\ny\n", **editor.environment)
+        assert "# number: less than 1" in editor.seen[1]
+        assert re.search(r"changed meanwhile:\n.* hubot\n", edited)
+        shown = process("show", "1")
+        assert '"edited"' in shown
+        assert '"theirs"' in shown
+        editor = Editor(tmp_path, [{"set": {"title": "abandoned"}}])
+        declined = process("edit", "1", answers="n\n", code=1, **editor.environment)
+        assert f"The edit is kept in {editor.kept[0]}" in declined
+        assert '"abandoned"' in editor.kept[0].read_text()

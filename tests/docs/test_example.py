@@ -1,0 +1,164 @@
+"""The example server, as a newcomer starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from socket import socket
+
+import pytest
+import sqlalchemy as sa
+
+import example_app
+from tests.support.hosts import OCTOCAT
+from tests.support.pages import README, ROOT, block, from_page
+
+CURL = block(README, "curl -X PUT")
+SCRIPT = [sys.executable, "example_app.py"]
+FLASK = [sys.executable, "-m", "flask", "--app", "example_app", "run"]
+TOKEN = re.compile("bearer token: (.*)")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The files of the example, in a folder where nothing was started before."""
+    for name in ("example_app.py", "octocat.json"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+@contextmanager
+def served(folder: Path, command: list[str], **environment: str) -> Iterator[tuple[str, int]]:
+    """Run the server, and answer what it prints and its port."""
+    with socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+    hidden = {"DATABASE_URL", "BUILD_ADMIN_TOKEN"}
+    inherited = {name: value for name, value in os.environ.items() if name not in hidden}
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        env=inherited | {"FLASK_RUN_PORT": str(port), "PYTHONUNBUFFERED": "1"} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        printed = ""
+        for line in process.stdout:
+            printed += line
+            if "Running on" in line:
+                break
+        try:
+            yield printed, port
+        finally:
+            process.terminate()
+
+
+def paste(commands: str, folder: Path) -> str:
+    """Run what a newcomer pastes into a shell."""
+    done = subprocess.run(
+        ["bash", "-c", commands], cwd=folder, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return done.stdout
+
+
+def curl_of_readme(token: str, port: int) -> str:
+    return f"{typed(CURL, token, port).rstrip()} -s"
+
+
+def typed(commands: str, token: str, port: int) -> str:
+    """Have the commands of a page ask this server."""
+    return commands.replace("<token>", token).replace(":8080", f":{port}")
+
+
+@pytest.mark.parametrize("command", [SCRIPT, FLASK], ids=["python", "flask"])
+def test_the_printed_commands_work_when_pasted_again_and_again(
+    folder: Path, command: list[str]
+) -> None:
+    changes = {"status": {"before": "created", "after": "error"}}
+    told = {"build_id": 1, "actor": "admin", "changes": changes}
+    with served(folder, command) as (printed, port):
+        commands = re.findall(r"^(?:url=|build=|put|curl|last=).*$", printed, re.MULTILINE)
+        assert f"127.0.0.1:{port}/" in commands[0]
+        for turn in range(2):
+            answers = paste("\n".join(commands), folder).splitlines()
+            preview, changed, listed, undone = map(json.loads, answers)
+            assert preview == told | {"reason": None}
+            assert changed == OCTOCAT | {"status": "error"}
+            assert len(listed) == 1 + 2 * turn
+            assert listed[0].items() >= (told | {"reason": "worker lost"}).items()
+            assert undone == OCTOCAT
+
+
+def test_the_curl_of_the_contract_puts_its_sample(folder: Path, database_url: str) -> None:
+    environment = {"DATABASE_URL": database_url, "BUILD_ADMIN_TOKEN": "of-the-operator"}
+    try:
+        with served(folder, SCRIPT, **environment) as (printed, port):
+            assert TOKEN.findall(printed) == ["of-the-operator"]
+            assert json.loads(paste(curl_of_readme("of-the-operator", port), folder)) == OCTOCAT
+            refused = json.loads(paste(curl_of_readme("x", port), folder))
+            assert list(refused) == ["error"]
+    finally:
+        engine = sa.create_engine(database_url)
+        example_app.Base.metadata.drop_all(engine)
+        engine.dispose()
+
+
+@from_page("docs/contract.md", commands="If-Match: $tag")
+def test_the_build_is_fetched_edited_and_put_unless_it_has_changed(
+    folder: Path, commands: str
+) -> None:
+    with served(folder, SCRIPT) as (printed, port):
+        [token] = TOKEN.findall(printed)
+        pasted = typed(commands, token, port)
+        assert json.loads(paste(pasted, folder)) == OCTOCAT | {"status": "error"}
+        put = pasted[pasted.index("sed 's/") :]
+        stale = f"{pasted.splitlines()[0]}\ntag='\"stale\"'\n{put}"
+        assert json.loads(paste(stale, folder))["error"].startswith("The build was changed")
+
+
+def test_every_start_makes_a_new_token_and_keeps_the_builds(folder: Path) -> None:
+    with served(folder, SCRIPT) as (printed, port):
+        [first] = TOKEN.findall(printed)
+        edit = """sed -i 's/"status": "created"/"status": "killed"/' octocat.json"""
+        put = f"{edit}; {curl_of_readme(first, port)}"
+        assert json.loads(paste(put, folder))["status"] == "killed"
+    with served(folder, SCRIPT) as (printed, port):
+        [second] = TOKEN.findall(printed)
+        assert list(json.loads(paste(curl_of_readme(first, port), folder))) == ["error"]
+        get = f'curl -s -H "Authorization: Bearer {second}" 127.0.0.1:{port}/api/v1/admin/build/1'
+        assert json.loads(paste(get, folder))["status"] == "killed"
+    stored = (folder / "instance" / "ci.db").read_bytes()
+    assert first.encode() not in stored
+    assert second.encode() not in stored
+
+
+def test_another_command_leaves_the_token_of_the_server(folder: Path) -> None:
+    with served(folder, SCRIPT) as (printed, port):
+        [token] = TOKEN.findall(printed)
+        routes = paste(f"{sys.executable} -m flask --app example_app routes", folder)
+        assert "build_admin.overwrite" in routes
+        assert "bearer" not in routes
+        assert json.loads(paste(curl_of_readme(token, port), folder)) == OCTOCAT
+
+
+def test_who_is_no_administrator_is_refused(tmp_path: Path) -> None:
+    app = example_app.create_app({"SQLALCHEMY_DATABASE_URI": f"sqlite:///{tmp_path}/ci.db"})
+    with app.app_context():
+        hashed = example_app.hash_token("of-a-worker")
+        worker = example_app.User(name="worker", role="worker", token_hash=hashed)
+        example_app.db.session.add(worker)
+        example_app.db.session.commit()
+    headers = {"Authorization": "Bearer of-a-worker"}
+    answer = app.test_client().put("/api/v1/admin/build", json=OCTOCAT, headers=headers)
+    assert answer.status_code == 401
+    with app.app_context():
+        example_app.db.engine.dispose()

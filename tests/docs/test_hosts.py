@@ -1,0 +1,112 @@
+"""The hosts of docs/hosts.md: their models, their sessions, their apps and their receivers."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from marshmallow import Schema
+from sqlalchemy.orm import Session
+
+from flask_build_admin import BuildAdmin
+from tests.support.ci_servers import Audit, CiServer, OtherBuild, Status, bearer
+from tests.support.hosts import OCTOCAT, Build, row_of
+from tests.support.pages import PAGES, from_page
+
+PAGE = "docs/hosts.md"
+CHANGED = OCTOCAT | {"status": "error"}
+
+
+def test_every_option_is_told() -> None:
+    [section] = re.findall(r"^## Options\n(.*?)^## ", PAGES[PAGE], re.MULTILINE | re.DOTALL)
+    rows = re.findall(r"^\|([^|]*)\|", section, re.MULTILINE)
+    told = [name for row in rows for name in re.findall("`([a-z_]+)`", row)]
+    assert told == list(inspect.signature(BuildAdmin).parameters)
+
+
+@from_page(PAGE, code="OtherBuildSchema")
+def test_another_model(server: CiServer, code: str) -> None:
+    server.run(code)
+    left_out = ("repo_id", "started", "finished", "runtime", "distribution")
+    server.fill(OtherBuild, **row_of(*left_out, repository_id=1, status=Status.RUNNING))
+    shown = server.ask("GET", "/1").json
+    expected = OCTOCAT | {"status": "running", "started": 0, "priority": 0}
+    del expected["distribution"]
+    assert shown == expected
+    shown |= {"status": "error", "finished": 1563474099, "priority": 3}
+    assert server.ask("PUT", document=shown).json == shown
+    refused = server.ask("PUT", document=shown | {"author": "Mona"})
+    assert refused.json["fields"] == {"author": ["cannot be changed"]}
+
+
+@from_page(PAGE, code="StatusNumber")
+def test_a_field_of_six_lines(server: CiServer, code: str) -> None:
+    field = server.run(code)["StatusNumber"]
+    schema = Schema.from_dict({"status": field(required=True)})()
+    assert schema.load({"status": "error"}) == {"status": 4}
+    assert schema.dump({"status": 1}) == {"status": "running"}
+    assert schema.validate({"status": "lost"})
+
+
+@from_page(PAGE, code="flask_sqlalchemy_lite")
+def test_flask_sqlalchemy_lite(server: CiServer, code: str, tmp_path: Path) -> None:
+    made = server.run(code.replace("sqlite:///", f"sqlite:///{tmp_path}/"))
+    with server.app.app_context():
+        changed_by_mona(server, made["db"].engine)
+        made["db"].engine.dispose()
+
+
+@from_page(PAGE, code="scoped_session")
+def test_sqlalchemy_alone(server: CiServer, code: str, tmp_path: Path) -> None:
+    made = server.run(code.replace("sqlite:///", f"sqlite:///{tmp_path}/"))
+    changed_by_mona(server, made["builds"])
+    assert not made["session"].registry.has()
+    assert sa.inspect(made["users"]).get_table_names() == []
+    made["builds"].dispose()
+    made["users"].dispose()
+
+
+def changed_by_mona(server: CiServer, engine: sa.Engine) -> None:
+    """Make the table in a database that the host has made, and change the build there."""
+    Build.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add(Build(**OCTOCAT))
+        session.commit()
+    assert server.ask("PUT", document=CHANGED).json == CHANGED
+    assert server.ask("GET", "/1").json == CHANGED
+    assert server.statuses({}) == [401]
+
+
+@from_page(PAGE, code="def create_app")
+def test_two_apps_with_three_registrations_each(
+    server: CiServer, code: str, tmp_path: Path
+) -> None:
+    create_app = server.run(code)["create_app"]
+    for name in ("one", "two"):
+        server.app = create_app(f"sqlite:///{tmp_path}/{name}.db")
+        server.fill()
+        put: dict[str, Any] = {"json": OCTOCAT | {"title": name}, **bearer("mona")}
+        client = server.app.test_client()
+        assert client.put("/again/build", **put).headers["Content-Location"] == "/again/build/1"
+        assert server.ask("GET", "/1").json["title"] == name
+        assert client.put("/strict/build", **put).status_code == 428
+        assert {"build-admin", "again", "strict"} <= {*server.app.cli.commands}
+        server.close()
+
+
+@from_page(PAGE, code="connect_via")
+def test_the_signals(server: CiServer, code: str, capsys: pytest.CaptureFixture[str]) -> None:
+    server.register()
+    names = server.run(code)
+    for query in ("?dry_run=true", ""):
+        assert server.ask("PUT", query, CHANGED).status_code == 200
+    assert capsys.readouterr().out == "mona repaired build 1\n"
+    with server.app.app_context():
+        told: Any = sa.select(Audit.actor, Audit.before, Audit.after)
+        [audit] = server.db.session.execute(told)
+        assert tuple(audit) == ("mona", OCTOCAT, CHANGED)
+    assert names  # the receivers are held weakly

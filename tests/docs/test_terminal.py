@@ -1,0 +1,104 @@
+"""The sessions of docs/terminal.md, typed at the terminal of the example."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+from example_app import Build, create_app, db
+from flask_build_admin.cli import EXIT_CODES
+from tests.support.pages import PAGES, ROOT, from_page
+from tests.support.terminals import Editor, Outcome, as_process, at_terminal
+
+PAGE = "docs/terminal.md"
+
+
+@pytest.fixture
+def app(sqlite_url: str) -> Iterator[Flask]:
+    """The example, with its build still running."""
+    app = create_app({"SQLALCHEMY_DATABASE_URI": sqlite_url})
+    with app.app_context():
+        db.session.execute(sa.update(Build).values(status="running"))
+        db.session.commit()
+    yield app
+    with app.app_context():
+        db.engine.dispose()
+
+
+def status(app: Flask) -> str:
+    with app.app_context():
+        return db.session.get_one(Build, 1).status
+
+
+def steps(console: str) -> list[tuple[list[str], str]]:
+    """Take a session apart: what is typed after ``flask``, and what is shown then."""
+    typed = [step.partition("\n") for step in console.split("$ ")[1:]]
+    return [(shlex.split(command.partition("flask ")[2]), printed) for command, _, printed in typed]
+
+
+def assert_session(app: Flask, console: str, count: int, **environment: Any) -> None:
+    session = steps(console)
+    assert len(session) == count
+    for command, printed in session:
+        outcome = at_terminal(app, *command, answers="y\n", NO_COLOR="1", **environment)
+        assert outcome.code == 0
+        # What is typed is shown at once, and not where it is asked for.
+        shown = outcome.errors + outcome.output.replace("y\n", "", 1)
+        assert plain(shown.replace("[y/N]: ", "[y/N]: y\n")) == plain(printed)
+
+
+def plain(text: str) -> str:
+    # The longer the age, the less there is of the title, and the more of each gap.
+    text = re.sub(r"[0-9]+d [0-9]+h ", "AGE ", text)
+    text = re.sub(r" {2,}", "  ", re.sub(r"\S*…", "…", text))
+    text = re.sub(r"\S*/build-\w+\.json", "DRAFT", text)
+    return re.sub(r"\b20[0-9-]+ [0-9:]+Z  [^:]+:", "TIME AND USER:", text)
+
+
+@from_page(PAGE, console="queue --older-than 2h")
+def test_find_repair_take_back(app: Flask, console: str) -> None:
+    assert_session(app, console, 5)
+    assert status(app) == "running"
+
+
+@from_page(PAGE, console="edit 1")
+def test_edit(app: Flask, console: str, tmp_path: Path) -> None:
+    editor = Editor(tmp_path, [{"set": {"status": "error"}}])
+    assert_session(app, console, 1, **editor.environment)
+    assert status(app) == "error"
+
+
+@from_page(PAGE, script="while read")
+def test_a_script(app: Flask, sqlite_url: str, script: str) -> None:
+    flask = f'flask() {{ {sys.executable} -m flask --app example_app "$@"; }}\n'
+    options: Any = {"cwd": ROOT, "env": os.environ | {"DATABASE_URL": sqlite_url}}
+
+    def run(script: str) -> Outcome:
+        return as_process(["bash", "-c", flask + script], terminal=False, **options)
+
+    refused = run(script.replace("status=killed", "number=0"))
+    assert refused.errors.endswith("number: less than 1\n1: 1\n")
+    assert status(app) == "running"
+    done = run(script)
+    assert (done.code, done.errors) == (0, "")
+    assert status(app) == "killed"
+
+
+def test_the_exit_codes_are_those_of_the_commands() -> None:
+    told = {int(code) for code in re.findall(r"^\| ([0-9]) \|", PAGES[PAGE], re.MULTILINE)}
+    assert told == {0, 1, 2, *EXIT_CODES.values()}
+
+
+def test_every_command_is_told(app: Flask) -> None:
+    told = re.findall(r"^\| `([a-z]+)[^`]*` \|", PAGES[PAGE], re.MULTILINE)
+    help_ = at_terminal(app, "build-admin", "--help").output
+    assert sorted(told) == re.findall(r"^  ([a-z]+)  ", help_, re.MULTILINE)

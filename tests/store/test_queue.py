@@ -1,0 +1,318 @@
+"""The queue: the builds that wait or run, the newest first."""
+
+from __future__ import annotations
+
+import enum
+import tracemalloc
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from marshmallow import fields
+from sqlalchemy.dialects.mysql import DATETIME
+from sqlalchemy.orm import relationship
+
+from flask_build_admin import BuildAdmin, BuildSchema, ConfigurationError, UnixTime
+from tests.support.databases import DATABASES
+from tests.support.hosts import ADMIN, OCTOCAT, URL, Build, Host, model_of, row_of
+from tests.support.statements import outline
+
+MakeHost = Callable[..., Host]
+
+QUEUE = f"{URL}s/queue"
+
+
+def build(number: int, status: str, created: int, **members: Any) -> dict[str, Any]:
+    return (
+        OCTOCAT | {"id": number, "number": number, "status": status, "created": created} | members
+    )
+
+
+BUILDS = [
+    build(1, "pending", 100),
+    build(2, "running", 300),
+    build(3, "success", 400),
+    build(4, "pending", 200),
+    build(5, "Pending", 500),
+    build(6, "running", 200),
+    build(7, "created", 600),
+    build(8, "pending", 200),
+]
+
+
+def queue(host: Host, **query: Any) -> Any:
+    return host.client.get(QUEUE, headers=ADMIN, query_string=query)
+
+
+def ids(answer: Any) -> list[Any]:
+    assert answer.status_code == 200, answer.data
+    return [one["id"] for one in answer.json]
+
+
+@pytest.fixture
+def queued(make_host: MakeHost, database_url: str) -> Host:
+    """A host with builds of all kinds, on each database in turn."""
+    return make_host(database_url, rows=BUILDS)
+
+
+def test_the_newest_builds_that_wait_or_run_come_first(queued: Host, database: str) -> None:
+    answer = queue(queued)
+    # A collation of MariaDB's may take "Pending" for "pending".
+    expected = [5, 2, 8, 6, 4, 1] if database == "mariadb" else [2, 8, 6, 4, 1]
+    assert ids(answer) == expected
+    assert answer.json[-1] == BUILDS[0]
+    assert list(answer.json[0]) == list(OCTOCAT)
+    assert answer.mimetype == "application/json"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert "Link" not in answer.headers
+    assert ids(queued.client.get(f"{QUEUE}/", headers=ADMIN)) == expected
+
+
+def test_an_empty_queue_is_an_empty_list(host: Host) -> None:
+    assert queue(host).json == []
+
+
+def test_after_and_before_are_whole_seconds_and_leave_out_themselves(queued: Host) -> None:
+    assert ids(queue(queued, after=200, before=500)) == [2]
+    assert ids(queue(queued, after=199, before=300)) == [8, 6, 4]
+    assert ids(queue(queued, before=200)) == [1]
+    assert ids(queue(queued, after=0, before=101)) == [1]
+    assert ids(queue(queued, after=300, before=400)) == []
+    assert ids(queue(queued, after=UnixTime.latest)) == []
+    assert ids(queue(queued, before=200, after=300)) == []
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4])
+def test_a_page_goes_on_where_the_one_before_has_ended(queued: Host, limit: int) -> None:
+    seen = []
+    url = f"{QUEUE}?limit={limit}&before=500"
+    while url:
+        page: Any = queued.client.get(url, headers=ADMIN)
+        assert len(page.json) <= limit
+        seen += ids(page)
+        link = page.headers.get("Link", "")
+        assert link.endswith('>; rel="next"') == (len(page.json) == limit)
+        url = link.removeprefix("<").partition(">")[0]
+        assert not url or url.startswith(f"{QUEUE}?limit={limit}&before=500&below=")
+    assert seen == [2, 8, 6, 4, 1]
+
+
+def test_a_page_goes_on_after_a_build_that_was_repaired_meanwhile(queued: Host) -> None:
+    page = queue(queued, limit=2, before=500)
+    assert ids(page) == [2, 8]
+    assert queued.put(page.json[1] | {"status": "error"}).status_code == 200
+    assert ids(queue(queued, limit=9, before=500, below=8)) == [6, 4, 1]
+    queued.execute("DELETE FROM builds WHERE id = 8")
+    lost = queue(queued, limit=9, before=500, below=8)
+    assert (lost.status_code, lost.json) == (
+        404,
+        {"error": "below: there is no such build: begin anew."},
+    )
+    assert ids(queue(queued, below=1)) == []
+
+
+def test_one_statement_reads_no_more_than_the_limit(queued: Host) -> None:
+    with queued.statements() as sent:
+        assert len(ids(queue(queued, limit=2))) == 2
+    assert outline(sent) == ["BEGIN", "SELECT", "COMMIT"]
+    assert "LIMIT" in sent[1]
+
+
+class Status(enum.Enum):
+    WAITING = 1
+    RUNNING = 2
+    DONE = 3
+
+
+class Schema(BuildSchema):
+    id = fields.UUID(required=True)
+    status = fields.Enum(Status, required=True)
+    created = UnixTime(attribute="created_at")
+    repo = fields.String(attribute="repo.name", dump_only=True)
+
+
+def test_a_host_with_other_columns(make_host: MakeHost, database_url: str) -> None:
+    model = model_of(
+        "created",
+        "repo_id",
+        created_at=sa.Column(sa.DateTime().with_variant(DATETIME(fsp=6), "mysql", "mariadb")),
+        id=sa.Column(sa.Uuid, primary_key=True),
+        status=sa.Column(sa.Enum(Status)),
+        repo_id=sa.Column(sa.ForeignKey("repos.id")),
+        repo=relationship("Repo", lazy="joined"),
+        tags=relationship("Tag", lazy="joined"),
+    )
+    base = model.__mro__[1]
+    name = sa.Column(sa.String(20))
+    key = sa.Column(sa.BigInteger, primary_key=True, autoincrement=False)
+    repo = type("Repo", (base,), {"__tablename__": "repos", "id": key, "name": name})
+    columns = {
+        "id": sa.Column(sa.Integer, primary_key=True),
+        "build_id": sa.Column(sa.ForeignKey("builds.id")),
+    }
+    tag = type("Tag", (base,), {"__tablename__": "tags", **columns})
+
+    def row(number: int, status: Status, created: datetime | None) -> dict[str, Any]:
+        tags = [tag(), tag()]
+        members = {"created_at": created, "status": status, "number": number, "tags": tags}
+        return row_of("created", "repo_id", id=uuid.UUID(int=number), repo=octocat) | members
+
+    octocat = repo(id=1, name="octocat")
+    second = datetime.fromtimestamp(1_000_000, UTC).replace(tzinfo=None)
+    rows = [
+        row(1, Status.WAITING, second),
+        row(2, Status.WAITING, second.replace(microsecond=700_000)),
+        row(3, Status.RUNNING, second.replace(microsecond=300_000)),
+        row(4, Status.DONE, second),
+        row(5, Status.WAITING, None),
+        row(6, Status.RUNNING, None),
+        row(7, Status.WAITING, second.replace(second=59)),
+    ]
+    statuses = ("WAITING", "RUNNING")
+    host = make_host(database_url, model=model, schema=Schema, rows=rows, queue_statuses=statuses)
+    expected = [str(uuid.UUID(int=number)) for number in (7, 2, 3, 1, 6, 5)]
+    with host.statements() as sent:
+        answer = queue(host)
+    assert len(sent) == 3
+    assert ids(answer) == expected
+    assert answer.json[0]["repo"] == "octocat"
+    assert answer.json[0]["status"] == "WAITING"
+    late = answer.json[0]["created"]
+    assert [one["created"] for one in answer.json] == [late, 1_000_000, 1_000_000, 1_000_000, 0, 0]
+    assert ids(queue(host, after=999_999, before=1_000_001)) == expected[1:4]
+    assert ids(queue(host, before=1_000_001)) == expected[1:]
+    assert ids(queue(host, after=1_000_000)) == expected[:1]
+    assert ids(queue(host, after=0)) == expected[:4]
+    for number, last in enumerate(expected):
+        assert ids(queue(host, below=last)) == expected[number + 1 :]
+
+
+def test_a_second_that_the_column_cannot_hold_is_later_than_any(
+    make_host: MakeHost, database_url: str
+) -> None:
+    model = model_of(created=sa.Column(sa.Integer))
+    host = make_host(database_url, model=model, rows=[BUILDS[0]])
+    assert ids(queue(host, after=2**31)) == []
+    assert ids(queue(host, before=2**31 + 1)) == [1]
+
+
+class WithoutStatus(BuildSchema):
+    class Meta:
+        exclude = ("status",)
+
+
+class State(enum.Enum):
+    running = 1
+    done = 2
+
+
+class Running(BuildSchema):
+    status = fields.Enum(State, required=True)
+
+
+class Iso(BuildSchema):
+    created = fields.DateTime(required=True)
+
+
+OF_RUNNING = model_of(status=sa.Column(sa.Enum(State)))
+DERIVED = model_of("status", status=property(lambda self: "pending", lambda self, value: None))
+OF_TIMES = model_of(created=sa.Column(sa.DateTime))
+
+
+def test_the_contracts_statuses_are_asked_for_as_far_as_the_host_knows_them(
+    make_host: MakeHost, database_url: str
+) -> None:
+    rows = [row_of(id=one.value, number=one.value, status=one) for one in State]
+    host = make_host(database_url, model=OF_RUNNING, schema=Running, rows=rows)
+    assert ids(queue(host)) == [1]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"schema": WithoutStatus},
+        {"model": DERIVED, "rows": [row_of("status")]},
+        {"model": OF_TIMES, "schema": Iso, "rows": []},
+        {"queue_statuses": ()},
+    ],
+    ids=["no_status", "no_column", "no_seconds", "not_wanted"],
+)
+def test_a_host_without_a_queue_has_no_such_route(
+    make_host: MakeHost, sqlite_url: str, options: dict[str, Any]
+) -> None:
+    host = make_host(sqlite_url, **options)
+    answer = queue(host)
+    assert (answer.status_code, answer.mimetype) == (404, "text/html")
+    with pytest.raises(ConfigurationError, match="pass queue_statuses="):
+        host.blueprint.store.queue()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"queue_statuses": "running"}, r"pass a tuple, queue_statuses=\('running',\)"),
+        (
+            {"model": OF_RUNNING, "schema": Running, "queue_statuses": ["Running"]},
+            "queue_statuses has 'Running', which Running.status does not take",
+        ),
+        ({"schema": WithoutStatus, "queue_statuses": ["x"]}, "no member 'status'"),
+        ({"model": DERIVED, "queue_statuses": ["x"]}, "Build.status is no column.*'status'"),
+        ({"model": OF_TIMES, "schema": Iso, "queue_statuses": ["x"]}, "Iso.created is not in sec"),
+    ],
+)
+def test_a_queue_that_cannot_work_is_refused(options: dict[str, Any], told: str) -> None:
+    good: dict[str, Any] = {"model": Build, "session": lambda: None, "auth": lambda view: view}
+    with pytest.raises(ConfigurationError, match=told):
+        BuildAdmin(**(good | options))
+
+
+SERIES = {
+    "sqlite": "WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < {most})"
+    " SELECT i FROM n",
+    "postgresql": "SELECT i FROM generate_series(2, {most}) AS n (i)",
+}
+
+
+def host_of(make_host: MakeHost, url: str, builds: int) -> Host:
+    """Make a host of so many builds, of which a hundred wait or run."""
+    name = f"of_{builds}"
+    model = model_of(
+        __tablename__=name, __table_args__=(sa.Index(f"queue_{name}", "status", "created"),)
+    )
+    host = make_host(url, model=model)
+    series = SERIES[host.engine.dialect.name].format(most=builds)
+    status = f"CASE WHEN n.i % {builds // 100} = 0 THEN 'running' ELSE 'success' END"
+    own = {"id": "n.i", "number": "n.i", "created": "n.i", "status": status}
+    quote = host.engine.dialect.identifier_preparer.quote
+    columns = {quote(one): own.get(one, f"b.{quote(one)}") for one in OCTOCAT}
+    host.execute(
+        f"INSERT INTO {name} ({', '.join(columns)}) SELECT {', '.join(columns.values())}"
+        f" FROM {name} AS b CROSS JOIN ({series}) AS n WHERE b.id = 1"
+    )
+    host.execute("ANALYZE")
+    return host
+
+
+@pytest.mark.parametrize("database", [one for one in DATABASES if one in SERIES], indirect=True)
+def test_the_queue_does_not_grow_with_the_table(make_host: MakeHost, database_url: str) -> None:
+    hosts = [host_of(make_host, database_url, builds) for builds in (1_000, 1_000_000)]
+    times: list[list[float]] = [[], []]
+    peaks = []
+    for host in hosts:
+        assert len(ids(queue(host))) == 100
+        tracemalloc.start()
+        queue(host)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    for _ in range(30):
+        for host, measured in zip(hosts, times, strict=True):
+            begun = perf_counter()
+            queue(host)
+            measured.append(perf_counter() - begun)
+    assert median(times[1]) < 2 * median(times[0])
+    assert peaks[1] < 1.1 * peaks[0]
