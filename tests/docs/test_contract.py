@@ -12,7 +12,7 @@ from marshmallow import Schema, fields
 from openapi_spec_validator import validate as validate_document
 from sqlalchemy.orm import relationship
 
-from flask_build_admin import BuildSchema, Text
+from flask_build_admin import BuildSchema
 from flask_build_admin.openapi import openapi
 from tests.support.ci_servers import CiServer
 from tests.support.hosts import ADMIN, OCTOCAT, URL, Host, model_of, row_of
@@ -65,51 +65,6 @@ def test_the_members_are_the_samples() -> None:
     [section] = re.findall(r"^## A build\n(.*?)^## ", PAGES[PAGE], re.MULTILINE | re.DOTALL)
     rows = re.findall(r"^\|([^|]*)\|", section, re.MULTILINE)
     assert {name for row in rows for name in re.findall("`([a-z_]+)`", row)} == {*OCTOCAT}
-
-
-def test_the_statuses_are_judged_in_this_order(
-    make_host: Callable[..., Host], sqlite_url: str
-) -> None:
-    class Schema(BuildSchema):
-        author = Text(dump_only=True)
-
-    taken = OCTOCAT | {"title": "taken"}
-    rows = [OCTOCAT, taken | {"id": 2, "number": 2}]
-    host = make_host(sqlite_url, schema=Schema, rows=rows, require_if_match=True)
-    host.execute("CREATE UNIQUE INDEX one_title ON builds (title)")
-    headers = {"Authorization": "Bearer x", "Content-Type": "text/plain"}
-    request: dict[str, Any] = {
-        "headers": headers,
-        "method": "PATCH",
-        "query_string": "dryrun=true",
-        "data": b"x" * 300_000,
-    }
-
-    def put(**members: Any) -> None:
-        request.update(data=json.dumps(taken | members))
-
-    #: What mends it, one wrong after the other.
-    mends: list[Callable[[], Any]] = [
-        lambda: headers.update(ADMIN),
-        lambda: request.update(method="PUT"),
-        lambda: request.pop("query_string"),
-        lambda: headers.update({"Content-Type": "application/json"}),
-        lambda: request.update(data=b"x"),
-        lambda: put(id=3, number=0),
-        lambda: put(id=3),
-        lambda: put(author="Mona"),
-        lambda: headers.update({"If-Match": '"stale"'}),
-        lambda: headers.update({"If-Match": "*"}),
-        put,
-        lambda: put(title="free"),
-    ]
-    answered = []
-    for mend in mends:
-        answered.append(host.client.open(URL, **request).status_code)
-        mend()
-    answered.append(host.client.open(URL, **request).status_code)
-    told = re.findall(r"^\| [0-9]+ \| ([0-9, ]+) \|", PAGES[PAGE], re.MULTILINE)
-    assert answered == [int(status) for row in told for status in row.split(",")][:-1]
 
 
 @from_page(PAGE, code="document = openapi")
