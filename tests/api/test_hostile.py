@@ -667,6 +667,7 @@ def test_a_fraction_or_an_exponent_is_no_integer(host: Host, text: str) -> None:
     assert_refused(host, answer, 400, {"number": ["not an integer"]})
 
 
+@pytest.mark.slow
 def test_a_member_twice_among_many_is_found_at_once(
     make_host: Callable[..., Host], sqlite_url: str
 ) -> None:

@@ -298,6 +298,7 @@ def host_of(make_host: MakeHost, url: str, builds: int) -> Host:
     return host
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("database", [one for one in DATABASES if one in SERIES], indirect=True)
 def test_the_queue_does_not_grow_with_the_table(make_host: MakeHost, database_url: str) -> None:
     hosts = [host_of(make_host, database_url, builds) for builds in (1_000, 1_000_000)]
