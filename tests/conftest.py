@@ -11,12 +11,23 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck, settings
 
 from tests.support.ci_servers import CiServer
 from tests.support.cluster import Cluster, run_cluster
 from tests.support.databases import DATABASES, SERVERS, own_database
 from tests.support.hosts import OCTOCAT, BuildRevision, Host
 from tests.support.rules import ruled_host
+
+# How long an example takes is no matter here: others may have the machine as well.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Have the slow tests alone on the machine: they measure it, or fill it with load."""
+    return None if config.option.markexpr == "not slow" else 0
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -26,7 +37,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         names = " and ".join(f"TEST_{name.upper()}_URL" for name in left_out)
         told[0] += f" (left out: {', '.join(left_out)}; set {names})"
     if config.option.markexpr == "not slow":
-        told.append("left out: the slow tests, of faults under load; pytest -m slow runs them")
+        told.append("left out: the slow tests, of time and load; pytest -m slow runs them")
     return told
 
 

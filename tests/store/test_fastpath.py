@@ -33,7 +33,7 @@ DIALECTS: dict[str, Dialect] = {
     for name in ("sqlite", "postgresql", "mysql", "mariadb")
 }
 
-examples = settings(deadline=None, max_examples=300)
+examples = settings(max_examples=300)
 
 
 class Swapped(BuildSchema):

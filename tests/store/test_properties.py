@@ -45,7 +45,7 @@ JSON = st.recursive(
     max_leaves=5,
 )
 
-examples = settings(deadline=None, max_examples=100)
+examples = settings(max_examples=100)
 
 
 def largest(database: str, member: str) -> int:

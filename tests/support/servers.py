@@ -25,8 +25,8 @@ ROOT = Path(__file__).parents[2]
 TOKEN = "of-the-admin"
 URL = "/api/v1/admin/build"
 
-#: Seconds after which an answer, a start or a stop has failed.
-PATIENCE = 30
+#: Seconds after which an answer, a start or a stop has failed, however busy the machine.
+PATIENCE = 60
 
 
 def wait_until(condition: Callable[[], object], every: float = 0.01) -> None:

@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 from flask import Flask
 from flask.cli import ScriptInfo
 
+from tests.support.servers import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 
 #: Does to the file it is given what the next line of its script says.
@@ -172,13 +174,15 @@ def as_process(
     """Run a command as a process of its own, at a terminal or in a pipe."""
     if not terminal:
         done = subprocess.run(
-            command, input=answers, capture_output=True, text=True, timeout=30, **options
+            command, input=answers, capture_output=True, text=True, timeout=PATIENCE, **options
         )
         return Outcome(done.returncode, done.stdout, done.stderr)
     screen = _Screen(answers)
     streams: Any = dict.fromkeys(("stdin", "stdout", "stderr"), screen.slave)
     try:
-        code = subprocess.run(command, timeout=30, check=False, **streams, **options).returncode
+        code = subprocess.run(
+            command, timeout=PATIENCE, check=False, **streams, **options
+        ).returncode
     finally:
         shown = screen.close()
     return Outcome(code, shown)
