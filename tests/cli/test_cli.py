@@ -707,10 +707,17 @@ def serving(database_url: str, tmp_path: Path) -> Iterator[Any]:
     "database", [name for name in DATABASES if name != "mariadb"], indirect=True
 )
 @pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "pipe"])
-def test_every_command_as_a_process(served: Any, tmp_path: Path, terminal: bool) -> None:
+def test_every_command_of_the_example(
+    served: Any, database_url: str, tmp_path: Path, terminal: bool
+) -> None:
+    app = example_app.create_app({"SQLALCHEMY_DATABASE_URI": database_url})
+
     def process(*arguments: str, answers: str = "", code: int = 0, **environment: Any) -> str:
-        options = served | {"env": served["env"] | environment}
-        done = as_process([*FLASK, *arguments], terminal=terminal, answers=answers, **options)
+        if terminal:  # a process of its own; docs/test_terminal.py has those in a pipe
+            options = served | {"env": served["env"] | environment}
+            done = as_process([*FLASK, *arguments], terminal=True, answers=answers, **options)
+        else:
+            done = in_pipe(app, "build-admin", *arguments)
         assert done.code == code, done
         return done.output
 
@@ -740,3 +747,5 @@ def test_every_command_as_a_process(served: Any, tmp_path: Path, terminal: bool)
         declined = process("edit", "1", answers="n\n", code=1, **editor.environment)
         assert f"The edit is kept in {editor.kept[0]}" in declined
         assert '"abandoned"' in editor.kept[0].read_text()
+    with app.app_context():
+        example_app.db.engine.dispose()
