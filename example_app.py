@@ -1,13 +1,13 @@
 """A small CI server that lets its administrators repair builds.
 
 ``python example_app.py`` serves it on http://127.0.0.1:8080, from a SQLite file in the instance
-folder. Its environment:
+folder. It reads these environment variables:
 
 ``DATABASE_URL``
     another database, as an SQLAlchemy URL: ``postgresql+psycopg://…``, ``mysql+pymysql://…``
 ``BUILD_ADMIN_TOKEN``
-    the administrator's bearer token; without it every start makes a new one (so set it where
-    several workers serve)
+    the administrator's bearer token; by default every start creates a new one, so set it if you
+    run several workers
 ``FLASK_RUN_PORT``
     another port
 """
@@ -36,7 +36,7 @@ PORT = int(os.environ.get("FLASK_RUN_PORT", "8080"))
 
 
 class Base(DeclarativeBase):
-    """The base of the server's models."""
+    """The base class of the server's models."""
 
 
 db = SQLAlchemy(model_class=Base)
@@ -44,7 +44,7 @@ token_auth = HTTPTokenAuth()
 
 
 class User(Base):
-    """Someone with a token. Of the token only a hash is kept."""
+    """A user with a token. The database stores only a hash of the token."""
 
     __tablename__ = "users"
 
@@ -55,7 +55,7 @@ class User(Base):
 
 
 class Build(Base):
-    """One run of a pipeline; points in time are UNIX epoch seconds, 0 stands for not yet."""
+    """One run of a pipeline. Times are UNIX epoch seconds; 0 means not yet."""
 
     __tablename__ = "builds"
     __table_args__ = (UniqueConstraint("repo_id", "number"),)
@@ -88,7 +88,7 @@ class Build(Base):
 
 
 class BuildRevision(BuildRevisionMixin, Base):
-    """What an administrator has changed of a build."""
+    """The record of one change of a build."""
 
     __tablename__ = "build_revisions"
 
@@ -97,27 +97,27 @@ OCTOCAT: dict[str, Any] = json.loads(Path(__file__).with_name("octocat.json").re
 
 
 def hash_token(token: str) -> str:
-    """Hash a token for the database; a long random token needs no salt."""
+    """Hash a token for the database. A long random token needs no salt."""
     return sha256(token.encode()).hexdigest()
 
 
 @token_auth.verify_token
 def verify_token(token: str) -> User | None:
-    """Find the user whose token it is."""
+    """Return the user who has this token."""
     query = select(User).filter_by(token_hash=hash_token(token))
     return db.session.scalars(query).one_or_none()
 
 
 @token_auth.get_user_roles
 def get_user_roles(user: User) -> str:
-    """Tell Flask-HTTPAuth what a user may do."""
+    """Return the role of a user, for Flask-HTTPAuth."""
     return user.role
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
-    """Make the server.
+    """Create the server.
 
-    :param config: overrides of the Flask configuration.
+    :param config: overrides values of the Flask configuration.
     """
     app = Flask(__name__)
     app.config["SQLALCHEMY_DATABASE_URI"] = os.environ.get("DATABASE_URL", "sqlite:///ci.db")
@@ -139,11 +139,11 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
 
 def prepare() -> None:
-    """Seed an empty database, and give the administrator a token when the server starts."""
+    """Add a build to an empty database. When the server starts, give the administrator a token."""
     if db.session.get(Build, OCTOCAT["id"]) is None:
         db.session.add(Build(**OCTOCAT))
     command = click.get_current_context(silent=True)
-    if command is None or command.info_name == "run":  # and not for "flask shell", say
+    if command is None or command.info_name == "run":  # not for "flask shell", for example
         token = os.environ.get("BUILD_ADMIN_TOKEN") or secrets.token_urlsafe(32)
         admin = db.session.scalars(select(User).filter_by(name="admin")).one_or_none()
         if admin is None:
@@ -156,7 +156,7 @@ def prepare() -> None:
 
 
 def greet(token: str, url: str) -> None:
-    """Print the administrator's token, and requests that can be pasted."""
+    """Print the administrator's token, and requests to paste into a shell."""
     print(
         f"""\
 The administrator's bearer token: {token}

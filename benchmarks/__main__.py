@@ -86,7 +86,9 @@ def main() -> int:
 def read_options() -> Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="default: all")
+    parser.add_argument(
+        "--parts", nargs="+", choices=PARTS, help="default: all; of --quick, none over HTTP"
+    )
     parser.add_argument("--database", choices=[*NAMES, "both"], default="both")
     parser.add_argument(
         "--url",
@@ -94,7 +96,9 @@ def read_options() -> Namespace:
         help="of a PostgreSQL server on which databases may be created"
         " (default: BENCHMARK_POSTGRESQL_URL or TEST_POSTGRESQL_URL of the environment)",
     )
-    parser.add_argument("--quick", action="store_true", help="measure little, within a minute")
+    parser.add_argument(
+        "--quick", action="store_true", help="measure little, within a minute, without wrk"
+    )
     parser.add_argument("--rounds", type=int, help=f"in process (default: {FULL.rounds})")
     parser.add_argument(
         "--server-rounds", type=int, help=f"over HTTP (default: {FULL.server_rounds})"
@@ -116,6 +120,8 @@ def read_options() -> Namespace:
         help="put the tables into a page, and a plot beside it",
     )
     options = parser.parse_args()
+    quick = [part for part in PARTS if part != "over-http"]
+    options.parts = options.parts or (quick if options.quick else PARTS)
     if options.database != "sqlite":
         if not options.url:
             parser.error("PostgreSQL needs --url; --database=sqlite does without.")

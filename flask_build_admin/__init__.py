@@ -1,52 +1,23 @@
-"""A blueprint that gives the administrators of a Flask CI server a safe way to repair a build."""
+"""A blueprint with which the administrators of a Flask CI server repair builds."""
 
 from .blueprint import BuildAdmin
-from .errors import (
-    BuildConflict,
-    BuildError,
-    BuildNotFound,
-    ChangedSince,
-    ConfigurationError,
-    DatabaseFailure,
-    DatabaseUnavailable,
-    InvalidBuild,
-    InvalidParameter,
-    MalformedBody,
-    PreconditionFailed,
-    PreconditionRequired,
-    RevisionNotFound,
-)
-from .fields import Text, UnixTime, WholeNumber
-from .revision import BuildRevisionMixin, Revision
-from .schema import BuildSchema
+from .schema import BuildSchema, Text, UnixTime, WholeNumber
 from .signals import build_updated, build_updating
-from .store import BuildStore
-from .update import Change, Terms
+from .store import BuildRevisionMixin, BuildStore
 
 __all__ = [
     "BuildAdmin",
-    "BuildConflict",
-    "BuildError",
-    "BuildNotFound",
     "BuildRevisionMixin",
     "BuildSchema",
     "BuildStore",
-    "Change",
-    "ChangedSince",
-    "ConfigurationError",
-    "DatabaseFailure",
-    "DatabaseUnavailable",
-    "InvalidBuild",
-    "InvalidParameter",
-    "MalformedBody",
-    "PreconditionFailed",
-    "PreconditionRequired",
-    "Revision",
-    "RevisionNotFound",
-    "Terms",
     "Text",
     "UnixTime",
     "WholeNumber",
     "build_updated",
     "build_updating",
 ]
+
+# Each class says that it is of the module from which a host imports it.
+for _name in __all__:
+    if isinstance(_public := globals()[_name], type):
+        _public.__module__ = __name__

@@ -1,60 +1,163 @@
-"""The contract's 25 members, to be read at a glance."""
+"""The contract's 25 members of a build, and the kinds of field that they are made of."""
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from marshmallow import Schema, fields
-
-from .fields import Text, WholeNumber
+from marshmallow import Schema, fields, validate
 
 MISSING = "missing"
 NULL = "null"
 
 #: A host may put any other field in the place of the contract's own.
-Member: TypeAlias = "fields.Field[Any]"
+AnyField: TypeAlias = "fields.Field[Any]"
+
+if TYPE_CHECKING:
+    _DateTimeField = fields.Field[datetime]
+else:  # marshmallow 3 cannot subscript it at run time
+    _DateTimeField = fields.Field
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND = timedelta(seconds=1)
+
+
+def to_unix_time(moment: datetime) -> int:
+    """Convert a moment to UNIX epoch seconds, rounded down; a naive datetime is in UTC."""
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // _SECOND
+
+
+def at_least(minimum: int) -> validate.Range:
+    """Allow whole numbers from ``minimum`` on."""
+    return validate.Range(min=minimum, error="less than {min}")
+
+
+def at_most(maximum: int) -> validate.Range:
+    """Allow whole numbers up to ``maximum``."""
+    return validate.Range(max=maximum, error="greater than {max}")
+
+
+class WholeNumber(fields.Integer):
+    """A JSON integer; ``1.0``, ``"1"`` and ``true`` are refused. NULL is dumped as 0.
+
+    :param minimum: the least value allowed.
+    :param options: as of any marshmallow field; ``required`` is True by default.
+    """
+
+    default_error_messages = {"invalid": "not an integer"}
+
+    def __init__(self, *, minimum: int = 0, **options: Any) -> None:
+        options.setdefault("required", True)
+        options.setdefault("validate", at_least(minimum))
+        super().__init__(strict=True, **options)
+
+    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        return 0 if value is None else super()._serialize(value, *args, **kwargs)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int:
+        if type(value) is not int:
+            raise self.make_error("invalid")
+        return value
+
+
+class Text(fields.String):
+    """A JSON string, stored exactly as sent. NULL is dumped as ``""``.
+
+    :param empty: whether ``""`` is allowed.
+    :param options: as of any marshmallow field; ``required`` is True by default.
+    """
+
+    default_error_messages = {"invalid": "not a string"}
+
+    def __init__(self, *, empty: bool = True, **options: Any) -> None:
+        options.setdefault("required", True)
+        options.setdefault("validate", [] if empty else [validate.Length(min=1, error="empty")])
+        super().__init__(**options)
+
+    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> str | None:
+        return "" if value is None else super()._serialize(value, *args, **kwargs)
+
+
+class UnixTime(_DateTimeField):
+    """A JSON integer of UNIX epoch seconds for a datetime column; 0 stands for NULL.
+
+    A fraction of a second is not dumped. A put that leaves the member unchanged keeps it.
+
+    :param aware: whether the model holds aware datetimes (True) or naive ones in UTC (False);
+        None: as ``DateTime(timezone=…)`` of the column says, naive if there is no column.
+    :param options: as of any marshmallow field; ``required`` is True by default.
+    """
+
+    default_error_messages = {
+        "invalid": "not an integer",
+        "early": "less than 0",
+        "late": "greater than {latest}",
+    }
+
+    #: 9999-12-31T23:59:59Z, the last second that a datetime holds.
+    latest = 253_402_300_799
+
+    def __init__(self, *, aware: bool | None = None, **options: Any) -> None:
+        options.setdefault("required", True)
+        super().__init__(**options)
+        self.aware = aware
+
+    def _serialize(self, value: datetime | None, *args: Any, **kwargs: Any) -> int:
+        return 0 if value is None else to_unix_time(value)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        if type(value) is not int:
+            raise self.make_error("invalid")
+        if value < 0:
+            raise self.make_error("early")
+        if value > self.latest:
+            raise self.make_error("late", latest=self.latest)
+        if value == 0:
+            return None
+        return (_EPOCH + value * _SECOND).replace(tzinfo=UTC if self.aware else None)
 
 
 class BuildSchema(Schema):
-    """A whole build, its members in the documented order, every one of them required.
+    """A whole build. All members are required, in the order of the contract.
 
-    Subclass it to say how the host's model differs, in marshmallow's own words: another
+    Subclass it to describe how the host's model differs, in marshmallow's own terms: another
     ``attribute``, another field, ``dump_only`` for what cannot be changed, ``Meta.exclude`` for
-    what the host has not, one more field for what it has beyond.
+    a member that the host does not have, an additional field.
 
-    Source: the contract of ``PUT /api/v1/admin/build``.
+    Source: docs/contract.md, "A build".
     """
 
-    id: Member = WholeNumber(minimum=1)
-    repo_id: Member = WholeNumber(minimum=1)
-    number: Member = WholeNumber(minimum=1)
-    parent: Member = WholeNumber()
-    event: Member = Text(empty=False)
-    status: Member = Text(empty=False)
-    error: Member = Text()
-    enqueued: Member = WholeNumber()
-    created: Member = WholeNumber()
-    started: Member = WholeNumber()
-    finished: Member = WholeNumber()
-    deploy: Member = Text()
-    clone: Member = Text()
-    source: Member = Text()
-    title: Member = Text()
-    message: Member = Text()
-    commit: Member = Text()
-    sender: Member = Text()
-    author: Member = Text()
-    branch: Member = Text()
-    ref: Member = Text()
-    base_ref: Member = Text()
-    host: Member = Text()
-    runtime: Member = Text()
-    distribution: Member = Text()
+    id: AnyField = WholeNumber(minimum=1)
+    repo_id: AnyField = WholeNumber(minimum=1)
+    number: AnyField = WholeNumber(minimum=1)
+    parent: AnyField = WholeNumber()
+    event: AnyField = Text(empty=False)
+    status: AnyField = Text(empty=False)
+    error: AnyField = Text()
+    enqueued: AnyField = WholeNumber()
+    created: AnyField = WholeNumber()
+    started: AnyField = WholeNumber()
+    finished: AnyField = WholeNumber()
+    deploy: AnyField = Text()
+    clone: AnyField = Text()
+    source: AnyField = Text()
+    title: AnyField = Text()
+    message: AnyField = Text()
+    commit: AnyField = Text()
+    sender: AnyField = Text()
+    author: AnyField = Text()
+    branch: AnyField = Text()
+    ref: AnyField = Text()
+    base_ref: AnyField = Text()
+    host: AnyField = Text()
+    runtime: AnyField = Text()
+    distribution: AnyField = Text()
 
     error_messages = {"unknown": "unknown", "type": "not an object"}
 
-    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
-        """Say what every field can say in the same words, the host's own fields included."""
+    def on_bind_field(self, field_name: str, field_obj: AnyField) -> None:
+        """Give all fields, the host's own included, the same words for the same problem."""
         super().on_bind_field(field_name, field_obj)
         standard = fields.Field.default_error_messages
         words = {"required": MISSING, "null": NULL}
@@ -63,3 +166,35 @@ class BuildSchema(Schema):
             for key, word in words.items()
             if field_obj.error_messages[key] == standard[key]
         }
+
+
+class Member(NamedTuple):
+    """A member of a document, and where it comes from."""
+
+    #: The key in the document.
+    key: str
+    #: The attribute of the host's model; of a protected member it may be dotted: ``repo.name``.
+    attribute: str
+    field: AnyField
+    #: The name of the field in the schema.
+    name: str
+
+    @property
+    def protected(self) -> bool:
+        """Whether the member cannot be changed: it must be sent back as it is."""
+        return self.field.dump_only
+
+    @property
+    def reads_attribute(self) -> bool:
+        """Whether the field reads an attribute, which a ``Constant`` or a ``Method`` does not."""
+        # marshmallow has no public name for it; it is what fields of the host's own override.
+        return self.field._CHECK_ATTRIBUTE
+
+
+def members_of(schema: Schema) -> dict[str, Member]:
+    """Return the members of a schema by their keys, in the order of the schema."""
+    members = (
+        Member(field.data_key or name, field.attribute or name, field, name)
+        for name, field in schema.fields.items()
+    )
+    return {member.key: member for member in members}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPMethod
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def test_a_second_registration_of_the_same_blueprint(host: Host) -> None:
 
 def test_nested_under_a_prefix_with_a_parameter(host: Host) -> None:
     tenant = Blueprint("tenant", __name__, url_prefix="/<tenant>")
-    tenant.register_blueprint(admin(host.session, url_prefix="/admin"))
+    tenant.register_blueprint(admin(host.session, url_prefix="/admin"), cli_group="tenant")
     host.app.register_blueprint(tenant)
     answer = put(host.client, "/acme/admin/build", status="error")
     assert answer.headers["Content-Location"] == "/acme/admin/build/1"
@@ -185,7 +186,13 @@ def test_an_after_request_of_the_host_cannot_make_a_success_of_a_refusal(host: H
 def test_the_host_lists_the_routes_as_they_are(host: Host) -> None:
     listed = host.app.test_cli_runner().invoke(routes_command).output.splitlines()
     rows = [line.split() for line in listed if "build_admin" in line]
-    assert sorted(rows) == [
+    refused = [row for row in rows if row[0].endswith("_method_not_allowed")]
+    assert {row[-1]: {method.strip(",") for method in row[1:-1]} for row in refused} == {
+        "/api/v1/admin/build": {*HTTPMethod} - {"PUT", "OPTIONS", "HEAD"},
+        "/api/v1/admin/build/<build_id>": {*HTTPMethod} - {"GET", "OPTIONS", "HEAD"},
+        "/api/v1/admin/builds/queue": {*HTTPMethod} - {"GET", "OPTIONS", "HEAD"},
+    }
+    assert sorted(row for row in rows if row not in refused) == [
         ["build_admin.fetch", "GET", "/api/v1/admin/build/<build_id>"],
         ["build_admin.overwrite", "PUT", "/api/v1/admin/build"],
         ["build_admin.queue", "GET", "/api/v1/admin/builds/queue"],
@@ -288,4 +295,9 @@ def test_a_session_that_the_auth_makes(host: Host) -> None:
 
 def test_two_slashes_are_another_path(host: Host) -> None:
     for path in ("/api/v1/admin//build/1", "/api/v1/admin//build"):
-        assert host.client.get(path).status_code == 404
+        for method in ("GET", "PUT"):
+            with host.statements() as sent:
+                answer = host.client.open(path, method=method, json=CHANGED, headers=ADMIN)
+            # Of Flask itself: 405 where the path without the second slash has another method.
+            assert answer.status_code in {404, 405}
+            assert sent == []

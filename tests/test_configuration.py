@@ -11,7 +11,8 @@ from marshmallow import Schema, fields
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Session, sessionmaker
 
-from flask_build_admin import BuildAdmin, BuildSchema, ConfigurationError, Text
+from flask_build_admin import BuildAdmin, BuildSchema, Text
+from flask_build_admin.exceptions import ConfigurationError
 from tests.support.hosts import Build, model_of, token_auth
 
 GOOD: dict[str, Any] = {
@@ -82,10 +83,10 @@ def _getter(self: Any) -> Any:
             "Build.id is a property",
         ),
         ({"model": model_of(status=sa.Column(sa.Enum(Status)))}, "Build.status holds an enum"),
-        ({"session": object()}, "does not answer the current Session.*db.session"),
-        ({"session": Session()}, "does not answer the current Session"),
-        ({"session": Session}, "does not answer the current Session"),
-        ({"session": sessionmaker()}, "does not answer the current Session.*scoped_session"),
+        ({"session": object()}, "does not return the current Session.*db.session"),
+        ({"session": Session()}, "does not return the current Session"),
+        ({"session": Session}, "does not return the current Session"),
+        ({"session": sessionmaker()}, "does not return the current Session.*scoped_session"),
         ({"schema": Schema}, "is no BuildSchema"),
         ({"schema": BuildSchema()}, "is no BuildSchema.*not an instance"),
         ({"actor": "mona"}, "actor='mona' cannot be called"),

@@ -19,7 +19,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import HTTPException, TooManyRequests, Unauthorized
 
-from flask_build_admin import BuildAdmin, BuildRevisionMixin, ConfigurationError, build_updating
+from flask_build_admin import BuildAdmin, BuildRevisionMixin, build_updating
+from flask_build_admin.exceptions import ConfigurationError
 from tests.support.auth_hosts import (
     BEARER,
     CHANGED,

@@ -13,7 +13,6 @@ from openapi_spec_validator import validate as validate_document
 from sqlalchemy.orm import relationship
 
 from flask_build_admin import BuildSchema
-from flask_build_admin.openapi import openapi
 from tests.support.ci_servers import CiServer
 from tests.support.hosts import ADMIN, OCTOCAT, URL, Host, model_of, row_of
 from tests.support.pages import PAGES, from_page
@@ -67,7 +66,7 @@ def test_the_members_are_the_samples() -> None:
     assert {name for row in rows for name in re.findall("`([a-z_]+)`", row)} == {*OCTOCAT}
 
 
-@from_page(PAGE, code="document = openapi")
+@from_page(PAGE, code="document = build_admin.openapi")
 def test_the_document_is_of_this_app(server: CiServer, code: str) -> None:
     server.db.init_app(server.app)
     document = server.run(code)["document"]
@@ -76,7 +75,7 @@ def test_the_document_is_of_this_app(server: CiServer, code: str) -> None:
     text = re.findall("`security=(.*)`", PAGES[PAGE])
     with server.app.app_context():
         blueprint: Any = server.app.blueprints["build_admin"]
-        told = openapi(blueprint, security=json.loads(text[0]))
+        told = blueprint.openapi(security=json.loads(text[0]))
     assert told["security"] == [{"cookie": []}]
 
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from example_app import Build, create_app, db
-from flask_build_admin.cli import EXIT_CODES
+from flask_build_admin.cli.commands import EXIT_CODES
 from tests.support.pages import PAGES, ROOT, from_page
 from tests.support.terminals import Editor, Outcome, as_process, at_terminal
 

@@ -22,7 +22,8 @@ from flask import request
 from sqlalchemy.pool import QueuePool
 
 from flask_build_admin import build_updating
-from flask_build_admin.errors import DatabaseFailure, DatabaseUnavailable, PreconditionFailed
+from flask_build_admin.exceptions import DatabaseError, DatabaseUnavailable, PreconditionFailed
+from flask_build_admin.store import ChangeOptions
 from tests.support.databases import DATABASES
 from tests.support.hosts import ADMIN, OCTOCAT, URL, Build, BuildRevision, Host
 from tests.support.servers import PATIENCE, Server, chain_of, serve, wait_until
@@ -320,7 +321,7 @@ def test_the_session_is_usable_after_a_loss(worker: Worker) -> None:
     assert not worker.session().in_transaction()
     assert store.find("1").document == OCTOCAT
     with pytest.raises(PreconditionFailed):
-        store.overwrite(CHANGED, precondition=refuse)
+        store.overwrite(CHANGED, ChangeOptions(precondition=refuse))
     assert not worker.session().in_transaction()
     assert store.overwrite(CHANGED).build.document == CHANGED
     assert worker.row() == CHANGED
@@ -475,7 +476,7 @@ def test_a_schema_that_is_not_there_is_no_matter_of_trying_again(
     for answer in asked:
         assert answer.status_code == 500
         assert answer.mimetype == "application/json"
-        assert answer.json == {"error": DatabaseFailure.sentence}
+        assert answer.json == {"error": DatabaseError.sentence}
         assert "Retry-After" not in answer.headers
     worker.drop_tables()
     worker.create_tables()

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from example_app import OCTOCAT, Build, create_app, db
-from flask_build_admin.openapi import openapi
 from tests.support.servers import ROOT, TOKEN, Server, serve
 
 #: Cases on each database, at least.
@@ -39,7 +38,7 @@ def document(database_url: str, tmp_path: Path) -> Path:
     app = create_app({"SQLALCHEMY_DATABASE_URI": database_url})
     blueprint: Any = app.blueprints["build_admin"]
     with app.app_context():
-        described = openapi(blueprint)
+        described = blueprint.openapi()
         more = range(2, SEEDED + 1)
         waiting = {"status": "running"}
         db.session.add_all(Build(**OCTOCAT | waiting | {"id": n, "number": n}) for n in more)

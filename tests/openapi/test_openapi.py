@@ -19,13 +19,12 @@ from openapi_spec_validator import validate as validate_document
 from flask_build_admin import (
     BuildAdmin,
     BuildSchema,
-    ConfigurationError,
     Text,
     UnixTime,
     WholeNumber,
 )
-from flask_build_admin.columns import Utf8Length
-from flask_build_admin.openapi import openapi
+from flask_build_admin.exceptions import ConfigurationError
+from flask_build_admin.store.limits import Utf8Length
 from tests.support.hosts import OCTOCAT, BuildRevision, Host, Status, model_of, token_auth
 
 PREFIX = "/api/v1/admin"
@@ -33,7 +32,7 @@ PREFIX = "/api/v1/admin"
 
 def described(host: Host, **options: Any) -> dict[str, Any]:
     with host.app.app_context():
-        document = openapi(host.blueprint, **options)
+        document = host.blueprint.openapi(**options)
     validate_document(json.loads(json.dumps(document)))
     return document
 
@@ -52,7 +51,11 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
 def test_every_route_and_method_is_described(kept: Host) -> None:
     document = described(kept)
     found = {(path, method.upper()) for path, method, _ in operations(document)}
-    rules = [rule for rule in kept.app.url_map.iter_rules() if rule.endpoint != "static"]
+    rules = [
+        rule
+        for rule in kept.app.url_map.iter_rules()
+        if rule.endpoint != "static" and not rule.endpoint.endswith("_method_not_allowed")
+    ]
     assert len(rules) == 5
     assert found == {
         (str(rule).replace("<", "{").replace(">", "}"), method)
@@ -164,6 +167,7 @@ class Spelled(fields.Integer):
 
 
 PROTECTED = {"description": "Cannot be changed: send it back."}
+DATE = {"type": "string", "format": "date"}
 NULL_BYTE = {"pattern": r"^[^\u0000]*$"}
 PROPERTIES: dict[str, tuple[fields.Field[Any], dict[str, Any]]] = {
     "of_its_own": (
@@ -190,7 +194,7 @@ PROPERTIES: dict[str, tuple[fields.Field[Any], dict[str, Any]]] = {
     "choice": (Text(validate=validate.OneOf(["a", "b"])), NULL_BYTE | {"enum": ["a", "b"]}),
     "dates": (
         fields.Date(required=True, validate=validate.OneOf([date(2020, 1, 1)])),
-        {"type": "string", "format": "date"},
+        DATE,
     ),
     "some_of": (
         fields.List(fields.String(), validate=validate.ContainsOnly(["a"])),
@@ -218,6 +222,11 @@ PROPERTIES: dict[str, tuple[fields.Field[Any], dict[str, Any]]] = {
     ),
     "formatted": (fields.DateTime(format="%Y"), {"type": "string"}),
     "nested": (fields.Nested(Repo), {"$ref": "#/components/schemas/Repo"}),
+    "protected_nested": (
+        fields.Nested(Repo, dump_only=True),
+        PROTECTED | {"anyOf": [{"$ref": "#/components/schemas/Repo"}, {"type": "null"}]},
+    ),
+    "equal": (fields.Date(validate=validate.Equal(date(2020, 1, 1))), DATE),
 }
 
 
@@ -258,7 +267,7 @@ def test_a_route_of_the_hosts_own_is_not_described(host: Host) -> None:
         url_defaults={"tenant": 1},
     )
     with app.app_context():
-        document = openapi(blueprint)
+        document = blueprint.openapi()
     validate_document(json.loads(json.dumps(document)))
     paths = ["build", "build/{build_id}", "builds/queue"]
     assert [*document["paths"]] == [f"/{{kind}}/{{shard}}/{path}" for path in paths]
@@ -318,13 +327,16 @@ def test_the_numbers_of_parameters_have_their_bounds(kept: Host) -> None:
         "after": (0, 253_402_300_799),
         "before": (1, 253_402_300_799),
     }
-    members = build_of(document)["properties"]
-    assert next(one for one in queue if one["name"] == "below")["schema"] == members["id"]
+    schemas = document["components"]["schemas"]
+    assert schemas["BuildId"] == schemas["Build"]["properties"]["id"]
+    of_build = {"$ref": "#/components/schemas/BuildId"}
+    assert next(one for one in queue if one["name"] == "below")["schema"] == of_build
     undo = document["paths"][f"{PREFIX}/build/{{build_id}}/revisions/{{revision_id}}/undo"]
     assert [one["schema"] for one in undo["post"]["parameters"] if one["in"] == "path"] == [
-        members["id"],
-        {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
+        of_build,
+        {"$ref": "#/components/schemas/RevisionId"},
     ]
+    assert schemas["RevisionId"] == {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
     assert document["paths"][f"{PREFIX}/build"]["put"]["requestBody"]["required"] is True
     assert undo["post"]["requestBody"]["required"] is False
 
@@ -364,14 +376,62 @@ def test_every_registration_is_described(host: Host) -> None:
     app.register_blueprint(outer)
     app.register_blueprint(blueprint, url_prefix="/again", name="again")
     with app.app_context():
-        document = openapi(blueprint)
+        document = blueprint.openapi()
     validate_document(json.loads(json.dumps(document)))
     assert "/again/build" in document["paths"]
     put = document["paths"][f"/{{tenant}}{PREFIX}/build"]["put"]
     assert ("tenant", "path") in [(one["name"], one["in"]) for one in put["parameters"]]
     assert put["responses"]["200"]["links"]["fetch"]["operationId"] == "outer.build_admin.fetch"
     with host.app.app_context(), pytest.raises(ConfigurationError, match="is not registered on"):
-        openapi(blueprint)
+        blueprint.openapi()
+
+
+class Preview(Schema):
+    url = fields.String()
+
+
+def test_a_schema_of_the_host_has_another_name_than_ours(
+    make_host: Callable[..., Host], sqlite_url: str
+) -> None:
+    schema: Any = type("Schema", (BuildSchema,), {"title": fields.Nested(Preview)})
+    model = model_of("title", title=sa.Column(sa.JSON))
+    host = make_host(sqlite_url, model=model, schema=schema)
+    with pytest.warns(UserWarning, match="The name has been modified"):
+        document = described(host)
+    reference = build_of(document)["properties"]["title"]["$ref"]
+    schemas = document["components"]["schemas"]
+    assert [*schemas[reference.rpartition("/")[2]]["properties"]] == ["url"]
+    assert "build_id" in schemas["Preview"]["properties"]
+
+
+def test_a_client_that_takes_the_first_schema_that_fits_has_the_fields(kept: Host) -> None:
+    for _, method, operation in operations(described(kept)):
+        if method in ("put", "post"):
+            schema = operation["responses"]["400"]["content"]["application/json"]["schema"]
+            names = [one["$ref"].rpartition("/")[2] for one in schema["oneOf"]]
+            assert names == ["InvalidBuild", "Refusal"]
+
+
+def test_the_server_is_the_root_of_the_app(host: Host) -> None:
+    assert described(host)["servers"] == [{"url": "/"}]
+    host.app.config["APPLICATION_ROOT"] = "/ci/"
+    assert described(host)["servers"] == [{"url": "/ci"}]
+    with host.app.test_request_context(environ_overrides={"SCRIPT_NAME": "/mounted"}):
+        assert host.blueprint.openapi()["servers"] == [{"url": "/mounted"}]
+    with host.app.test_request_context(environ_overrides={"SCRIPT_NAME": ""}):
+        assert host.blueprint.openapi()["servers"] == [{"url": "/"}]
+
+
+def test_what_a_host_makes_of_the_document_stays_with_it(kept: Host) -> None:
+    before = json.dumps(described(kept))
+    document = described(kept)
+    for schema in document["components"]["schemas"].values():
+        schema.clear()
+    for _, _, operation in operations(document):
+        operation["responses"]["200"]["headers"].clear()
+        operation["parameters"].clear()
+    document["components"]["securitySchemes"]["bearer"].clear()
+    assert json.dumps(described(kept)) == before
 
 
 def test_the_way_to_authenticate_is_the_hosts(host: Host) -> None:
@@ -394,8 +454,8 @@ def test_the_command_prints_the_document(host: Host) -> None:
 def test_without_apispec_the_command_says_what_to_install(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("openapi", "components"):
-        monkeypatch.delitem(sys.modules, f"flask_build_admin.{module}")
+    for module in ("openapi", "openapi.converter"):
+        monkeypatch.delitem(sys.modules, f"flask_build_admin.{module}", raising=False)
     monkeypatch.setitem(sys.modules, "apispec", None)
     result = host.app.test_cli_runner().invoke(args=["build-admin", "openapi"])
     assert result.exit_code == 1

@@ -23,9 +23,10 @@ from marshmallow import (
 )
 from sqlalchemy.engine import Dialect, make_url
 
-from flask_build_admin import BuildSchema, InvalidBuild, Text, UnixTime, WholeNumber
-from flask_build_admin.codec import BuildCodec
-from flask_build_admin.compiled import compile_check, compiles
+from flask_build_admin import BuildSchema, Text, UnixTime, WholeNumber
+from flask_build_admin.exceptions import InvalidBuild
+from flask_build_admin.store.codec import BuildCodec
+from flask_build_admin.store.fastpath import compile_check, compiles
 from tests.support.hosts import OCTOCAT, Build, model_of
 
 DIALECTS: dict[str, Dialect] = {
@@ -164,9 +165,9 @@ def assert_agrees(codec: BuildCodec, document: dict[str, Any]) -> None:
         loaded = codec.schema.load(document)
     except ValidationError:
         with pytest.raises(InvalidBuild):
-            codec.read(document)
+            codec.load(document)
     else:
-        assert exact(dict(codec.read(document).values)) == exact(loaded)
+        assert exact(dict(codec.load(document).values)) == exact(loaded)
 
 
 @examples
@@ -196,7 +197,7 @@ def test_a_plain_document_is_all_for_the_fast_path(name: str) -> None:
 def outcome(codec: BuildCodec, document: dict[str, Any]) -> Any:
     """Answer all that comes of a document."""
     try:
-        incoming = codec.read(document)
+        incoming = codec.load(document)
     except InvalidBuild as error:
         return str(error), error.fields
     return exact(incoming.id), exact(incoming.document), exact(dict(incoming.values))
@@ -250,8 +251,8 @@ def test_a_row_is_shown_as_the_schema_dumps_it(data: st.DataObject, name: str) -
             return type(error)
 
     expected = shown(codec.schema.dump)
-    assert shown(codec.show) == expected
-    assert shown(SLOW_CODECS[name].show) == expected
+    assert shown(codec.dump) == expected
+    assert shown(SLOW_CODECS[name].dump) == expected
 
 
 def test_a_schema_may_have_one_member_only() -> None:
@@ -260,8 +261,8 @@ def test_a_schema_may_have_one_member_only() -> None:
             fields = ("id",)
 
     codec = BuildCodec(OnlyTheId, Build, DIALECTS["sqlite"])
-    assert codec.read({"id": 1}).document == {"id": 1}
-    assert codec.show(Build(**OCTOCAT)) == {"id": 1}
+    assert codec.load({"id": 1}).document == {"id": 1}
+    assert codec.dump(Build(**OCTOCAT)) == {"id": 1}
 
 
 def nothing(value: Any) -> None:
@@ -411,7 +412,7 @@ def test_a_schema_with_words_of_its_own_is_left_to_marshmallow(schema: type[Buil
 @pytest.mark.parametrize("schema", WAYS_IN)
 def test_what_changes_a_document_on_its_way_in_is_heard(schema: type[BuildSchema]) -> None:
     codec = BuildCodec(schema, Build, DIALECTS["sqlite"])
-    incoming = codec.read(OCTOCAT)
+    incoming = codec.load(OCTOCAT)
     assert incoming.values["title"] == "from the hook"
     assert incoming.document == OCTOCAT | {"title": "from the hook"}
 
@@ -419,7 +420,7 @@ def test_what_changes_a_document_on_its_way_in_is_heard(schema: type[BuildSchema
 @pytest.mark.parametrize("schema", WAYS_OUT)
 def test_what_changes_a_build_on_its_way_out_is_heard(schema: type[BuildSchema]) -> None:
     codec = BuildCodec(schema, Build, DIALECTS["sqlite"])
-    assert codec.show(Build(**OCTOCAT)) == OCTOCAT | {"title": "from the hook"}
+    assert codec.dump(Build(**OCTOCAT)) == OCTOCAT | {"title": "from the hook"}
 
 
 @pytest.mark.parametrize("schema", REFUSALS)
@@ -427,14 +428,14 @@ def test_what_refuses_a_document_is_heard(schema: type[BuildSchema]) -> None:
     codec = BuildCodec(schema, Build, DIALECTS["sqlite"])
     document = OCTOCAT | {"number": 0} if schema is HandleError else OCTOCAT
     with pytest.raises(InvalidBuild) as refused:
-        codec.read(document)
+        codec.load(document)
     assert refused.value.fields == {"title": ["refused by the hook"]}
 
 
 @pytest.mark.parametrize("schema", UNKNOWN)
 def test_what_a_schema_says_of_unknown_members_is_heard(schema: type[BuildSchema]) -> None:
     codec = BuildCodec(schema, Build, DIALECTS["sqlite"])
-    incoming = codec.read(OCTOCAT | {"extra": 1})
+    incoming = codec.load(OCTOCAT | {"extra": 1})
     assert {member: incoming.document[member] for member in OCTOCAT} == OCTOCAT
 
 
@@ -445,4 +446,4 @@ def test_a_build_that_answers_its_attributes_itself_is_asked() -> None:
 
     model = model_of(__getattribute__=louder)
     codec = BuildCodec(BuildSchema, model, DIALECTS["sqlite"])
-    assert codec.show(model(**OCTOCAT)) == OCTOCAT | {"title": OCTOCAT["title"].upper()}
+    assert codec.dump(model(**OCTOCAT)) == OCTOCAT | {"title": OCTOCAT["title"].upper()}

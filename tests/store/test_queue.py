@@ -17,7 +17,8 @@ from marshmallow import fields
 from sqlalchemy.dialects.mysql import DATETIME
 from sqlalchemy.orm import relationship
 
-from flask_build_admin import BuildAdmin, BuildSchema, ConfigurationError, UnixTime
+from flask_build_admin import BuildAdmin, BuildSchema, UnixTime
+from flask_build_admin.exceptions import ConfigurationError
 from tests.support.databases import DATABASES
 from tests.support.hosts import ADMIN, OCTOCAT, URL, Build, Host, model_of, row_of
 from tests.support.statements import outline

@@ -19,15 +19,15 @@ from sqlalchemy.orm import (
     validates,
 )
 
-from flask_build_admin import (
+from flask_build_admin import BuildSchema, BuildStore, build_updating
+from flask_build_admin.exceptions import (
     BuildNotFound,
-    BuildSchema,
-    BuildStore,
+    ConfigurationError,
     InvalidBuild,
     PreconditionFailed,
-    build_updating,
 )
-from flask_build_admin.body import Representation
+from flask_build_admin.representation import Representation
+from flask_build_admin.store import ChangeOptions
 from tests.support.databases import on_mariadb
 from tests.support.hosts import OCTOCAT, Build, Host, history_of, model_of, row_of
 
@@ -58,7 +58,7 @@ def test_the_precondition_sees_the_build_as_it_is(host: Host, octocat: dict[str,
         raise PreconditionFailed
 
     with pytest.raises(PreconditionFailed):
-        store.overwrite(octocat | {"status": "error"}, precondition=refuse)
+        store.overwrite(octocat | {"status": "error"}, ChangeOptions(precondition=refuse))
     assert seen == [octocat]
     assert host.row() == octocat
 
@@ -107,13 +107,16 @@ def test_a_model_that_refuses_a_value_is_heard(make_host: MakeHost, sqlite_url: 
     assert host.row() == OCTOCAT
 
 
-def test_what_a_model_makes_of_a_value_is_answered(make_host: MakeHost, sqlite_url: str) -> None:
+def test_a_value_that_the_model_changes_is_refused(make_host: MakeHost, sqlite_url: str) -> None:
     def lower(self: Any, key: str, value: str) -> str:
         return value.lower()
 
     host = make_host(sqlite_url, model=model_of(lower=validates("branch")(lower)))
-    assert host.put(OCTOCAT | {"branch": "Topic"}).json["branch"] == "topic"
-    assert host.get().json["branch"] == "topic"
+    refused = host.put(OCTOCAT | {"branch": "Topic", "title": "x"})
+    assert refused.status_code == 400
+    assert refused.json["fields"] == {"branch": ["not stored as sent"]}
+    assert host.row() == OCTOCAT
+    assert host.put(OCTOCAT | {"branch": "topic"}).json["branch"] == "topic"
 
 
 def test_a_version_counter_counts_changes_only(make_host: MakeHost, database_url: str) -> None:
@@ -256,7 +259,7 @@ def test_a_database_without_row_locks_is_refused(host: Host) -> None:
         def get_bind(self, *args: Any, **kwargs: Any) -> Any:
             return engine
 
-    with pytest.raises(TypeError, match="mssql locks no row"):
+    with pytest.raises(ConfigurationError, match="mssql locks no row"):
         BuildStore(Build, lambda: Elsewhere()).overwrite(OCTOCAT)
 
 
@@ -268,8 +271,8 @@ def test_a_connection_that_commits_every_statement_is_refused(
     for engine in (autocommit, optional):
         store = BuildStore(Build, partial(Session, engine))
         assert store.find("1").document == OCTOCAT
-        with pytest.raises(TypeError, match="than AUTOCOMMIT"):
-            store.overwrite(OCTOCAT | {"title": "x"}, dry_run=True)
+        with pytest.raises(ConfigurationError, match="than AUTOCOMMIT"):
+            store.overwrite(OCTOCAT | {"title": "x"}, ChangeOptions(dry_run=True))
         assert host.row() == OCTOCAT
     autocommit.dispose()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -17,14 +18,13 @@ from sqlalchemy.orm import synonym, validates
 from flask_build_admin import (
     BuildSchema,
     BuildStore,
-    ChangedSince,
-    InvalidBuild,
-    RevisionNotFound,
     Text,
     WholeNumber,
     build_updated,
     build_updating,
 )
+from flask_build_admin.exceptions import InvalidBuild, RevisionNotFound, UndoConflict
+from flask_build_admin.store import ChangeOptions
 from tests.support.hosts import (
     ADMIN,
     OCTOCAT,
@@ -285,18 +285,18 @@ class Wrapped(sa.types.TypeDecorator[Any]):
     cache_ok = True
 
 
-#: Columns of JSON, and whether they have a NULL at first.
+#: Columns of JSON, and whether they store None as NULL.
 JSON_COLUMNS: dict[str, tuple[Callable[[], Any], bool]] = {
-    "plain": (lambda: sa.Column(sa.JSON), True),
+    "plain": (lambda: sa.Column(sa.JSON), False),
     "without_a_null_of_json": (lambda: sa.Column(sa.JSON(none_as_null=True)), True),
-    "mutable": (lambda: sa.Column(MutableDict.as_mutable(sa.JSON)), True),
-    "wrapped": (lambda: sa.Column(Wrapped), True),
+    "mutable": (lambda: sa.Column(MutableDict.as_mutable(sa.JSON)), False),
+    "wrapped": (lambda: sa.Column(Wrapped), False),
     "not_nullable": (lambda: sa.Column(sa.JSON, nullable=False), False),
 }
 
 
 @pytest.mark.parametrize(("make_column", "null"), JSON_COLUMNS.values(), ids=JSON_COLUMNS)
-def test_a_null_comes_back_into_a_column_of_json(
+def test_the_column_says_which_null_comes_back_into_json(
     make_host: MakeHost, database_url: str, make_column: Callable[[], Any], null: bool
 ) -> None:
     class Schema(BuildSchema):
@@ -310,8 +310,6 @@ def test_a_null_comes_back_into_a_column_of_json(
     model = model_of(labels=make_column(), tags=synonym("labels"), short=validates("labels")(short))
     rows = [row_of(labels=None)]
     host = make_host(database_url, model=model, schema=Schema, history=history_of(model), rows=rows)
-    if null:
-        host.execute("UPDATE builds SET labels = NULL")
     first = change(host, labels={"a": [1, True]})
     undone = host.undo(first)
     assert (undone.status_code, undone.json["labels"]) == (200, None)
@@ -480,10 +478,11 @@ def test_below_a_prefix_and_a_script_root(make_host: MakeHost, sqlite_url: str) 
 def test_the_store_undoes_without_flask(make_host: MakeHost, sqlite_url: str) -> None:
     host = make_host(sqlite_url, history=BuildRevision)
     store = BuildStore(host.model, host.session, history=BuildRevision)
-    preview = store.overwrite(CHANGED, actor="mona", reason="lost", dry_run=True)
+    options = ChangeOptions(actor="mona", reason="lost")
+    preview = store.overwrite(CHANGED, replace(options, dry_run=True))
     assert not host.session().in_transaction()
     assert host.row() == OCTOCAT
-    changed = store.overwrite(CHANGED, actor="mona", reason="lost")
+    changed = store.overwrite(CHANGED, options)
     assert not host.session().in_transaction()
     assert changed.revision._replace(id=None, at=None) == preview.revision
     assert preview.revision.document == {
@@ -498,11 +497,11 @@ def test_the_store_undoes_without_flask(make_host: MakeHost, sqlite_url: str) ->
     [revision] = store.revisions("1")
     assert revision == changed.revision
     assert isinstance(revision.id, int)
-    assert store.undo("1", revision.id, dry_run=True).revision.id is None
+    assert store.undo("1", revision.id, ChangeOptions(dry_run=True)).revision.id is None
     assert store.undo("1", changed.revision.id or 0).build.document == OCTOCAT
     assert [one.id for one in store.revisions("1", limit=1)] == [2]
     assert [one.id for one in store.revisions("1", before=2)] == [1]
-    with pytest.raises(ChangedSince) as caught:
+    with pytest.raises(UndoConflict) as caught:
         store.undo("1", changed.revision.id or 0)
     assert caught.value.members == ["status", "finished"]
     with pytest.raises(RevisionNotFound):

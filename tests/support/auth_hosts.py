@@ -14,7 +14,7 @@ Auth = Callable[[Callable[..., Any]], Callable[..., Any]]
 Headers = Mapping[str, str]
 
 CHANGED = OCTOCAT | {"status": "error", "error": "worker lost"}
-METHODS = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "TRACE", "BREW"]
+METHODS = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "TRACE", "CONNECT"]
 VIEWS = {URL: {"PUT"}, f"{URL}/1": {"GET", "HEAD"}, f"{URL}s/queue": {"GET", "HEAD"}}
 UNDO = f"{URL}/1/revisions/1/undo"
 HISTORY = {f"{URL}/1/revisions": {"GET", "HEAD"}, UNDO: {"POST"}}

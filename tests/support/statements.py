@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 #: How a build is locked before it is looked at; on SQLite, by BEGIN IMMEDIATE.
 LOCK = {
-    "sqlite": ["SELECT"],
+    "sqlite": ["BEGIN", "SELECT"],
     "postgresql": ["SELECT … FOR UPDATE"],
     "mariadb": ["SELECT … FOR UPDATE"],
 }

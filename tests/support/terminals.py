@@ -83,11 +83,12 @@ def meanwhile(url: str, members: Mapping[str, Any]) -> str:
     """Make the command by which somebody else changes the build of a plain host."""
     code = (
         "import sqlalchemy as sa; from tests.support.hosts import Build, BuildRevision; "
-        "from sqlalchemy.orm import Session; from flask_build_admin import BuildStore; "
+        "from sqlalchemy.orm import Session; "
+        "from flask_build_admin.store import BuildStore, ChangeOptions; "
         f"session = Session(sa.create_engine({url!r})); "
         "store = BuildStore(Build, lambda: session, history=BuildRevision); "
-        f"store.overwrite(store.find('1').document | {dict(members)!r}, actor='hubot',"
-        " reason='faster')"
+        f"store.overwrite(store.find('1').document | {dict(members)!r},"
+        " ChangeOptions(actor='hubot', reason='faster'))"
     )
     quoted = code.replace('"', '\\"')
     return f'PYTHONPATH={ROOT} {sys.executable} -c "{quoted}"'

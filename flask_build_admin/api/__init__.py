@@ -1,0 +1,1 @@
+"""JSON over HTTP: the guard, the views, requests and responses."""

@@ -1,0 +1,80 @@
+"""The form of every response of the contract."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any
+
+from flask import Response, current_app
+from werkzeug.datastructures import Headers
+
+from ..exceptions import DatabaseUnavailable, Problems, plain
+
+#: The headers of a response of the host's that a client needs. All others are dropped.
+_KEPT = frozenset({"www-authenticate", "retry-after", "allow", "set-cookie", "vary"})
+
+#: The headers of every response with a body. No cache may store it: the build may have changed.
+_HEADERS = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
+
+
+def representation(
+    body: bytes, tag: str, status: int = 200, location: str | None = None
+) -> Response:
+    """Make the response that is a build.
+
+    :param body: the document, encoded; empty for 304.
+    :param tag: the opaque part of its entity tag.
+    :param location: the path of the build, for ``Content-Location``.
+    """
+    headers = [*_HEADERS, ("ETag", f'"{tag}"')]
+    if location is not None:
+        headers.append(("Content-Location", location))
+    return current_app.response_class(body, status, headers)
+
+
+def json_response(body: bytes, next_page: str | None = None) -> Response:
+    """Make a response that is not a build: a preview, or a list.
+
+    :param body: JSON, encoded.
+    :param next_page: the URL of the next page (RFC 8288).
+    """
+    link = [] if next_page is None else [("Link", f'<{next_page}>; rel="next"')]
+    return current_app.response_class(body, 200, [*_HEADERS, *link])
+
+
+def allowed_methods(methods: list[str]) -> Response:
+    """Make the response to ``OPTIONS``: the methods, and nothing else."""
+    response = current_app.response_class(headers={"Allow": ", ".join(methods)})
+    del response.headers["Content-Type"]
+    return response
+
+
+def refusal(status: int, sentence: str, fields: Problems | None, host: Headers | None) -> Response:
+    """Make a response that is no 2xx.
+
+    :param sentence: what is wrong.
+    :param fields: all problems of all members.
+    :param host: the headers of the host's own response.
+    """
+    body = _cached(sentence) if fields is None else _refusal(sentence, fields)
+    headers = [*_HEADERS]
+    if host is not None:
+        headers += [(name, value) for name, value in host if name.lower() in _KEPT]
+    response = current_app.response_class(body, status, headers)
+    if status == 401:
+        response.headers.setdefault("WWW-Authenticate", "Bearer")
+    elif status == 503:
+        response.headers.setdefault("Retry-After", str(DatabaseUnavailable.retry_after))
+    return response
+
+
+def _refusal(sentence: str, fields: Problems | None = None) -> bytes:
+    document: dict[str, Any] = {"error": plain(" ".join(sentence.split()))}
+    if fields is not None:
+        document["fields"] = fields
+    return f"{json.dumps(document)}\n".encode()
+
+
+#: Most refusals have one of a few sentences.
+_cached = lru_cache(maxsize=32)(_refusal)

@@ -1,0 +1,107 @@
+"""Builds as text for a terminal: within its width, and without control characters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import accumulate
+from typing import Any
+from unicodedata import combining, east_asian_width
+
+import click
+
+from ..representation import Document
+from ..store import Revision
+
+#: Seconds, by the letter of the unit.
+UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+
+#: The least width of a cell that is cut, in columns.
+_MIN_WIDTH = 3
+
+
+def escape(text: str) -> str:
+    """Escape control characters and marks of direction."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def format_json(value: Any, indent: int | None = None) -> str:
+    """Return a JSON value without control characters.
+
+    :param indent: of the members, one per line; None: everything on one line.
+    """
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return "".join(
+        char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text
+    )
+
+
+def format_build(build: Document) -> Iterator[str]:
+    """Return a build, one member per line."""
+    width = max(map(_width, build), default=0)
+    for member, value in build.items():
+        yield f"{_fit(escape(member), width)}  {format_json(value)}"
+
+
+def format_changes(changes: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Return the members that differ, each with its value before in red and after in green."""
+    for member, change in changes.items():
+        for sign, side, colour in (("-", "before", "red"), ("+", "after", "green")):
+            line = f"{sign} {escape(member)}: {format_json(change[side])}"
+            yield click.style(line, fg=colour)
+
+
+def format_revision(revision: Revision) -> str:
+    """Return when, by whom and why a revision was made, on one line."""
+    at = datetime.fromtimestamp(revision.at or 0, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    actor = "nobody known" if revision.actor is None else revision.actor
+    reason = "" if revision.reason is None else f": {revision.reason}"
+    return escape(f"{revision.id}  {at}  {actor}{reason}")
+
+
+def format_table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], columns: int | None
+) -> Iterator[str]:
+    """Return rows below a head.
+
+    :param columns: the width of the terminal, in columns; None: as wide as needed. The last cells
+        are cut first, and the first, which names the build, never.
+    """
+    cells = [[escape(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
+    over = 0 if columns is None else sum(widths) + 2 * (len(widths) - 1) - columns
+    for number in reversed(range(1, len(widths))):
+        given = min(max(over, 0), max(widths[number] - _MIN_WIDTH, 0))
+        widths[number] -= given
+        over -= given
+    for row in cells:
+        yield "  ".join(map(_fit, row, widths)).rstrip()
+
+
+def format_age(seconds: int) -> str:
+    """Return a time span in its two largest units: ``2h 5m``."""
+    parts: list[str] = []
+    left = max(seconds, 0)
+    for unit, size in UNITS.items():
+        count, left = divmod(left, size)
+        if count or parts:
+            parts.append(f"{count}{unit}")
+    return " ".join(parts[:2]) or "0s"
+
+
+def _fit(text: str, width: int) -> str:
+    """Pad or cut text to a width in columns."""
+    if _width(text) <= width:
+        return text + " " * (width - _width(text))
+    widths = accumulate(map(_width, text))
+    cut = text[: next(number for number, reached in enumerate(widths) if reached >= width)]
+    return cut + "…" + " " * (width - _width(cut) - 1)
+
+
+def _width(text: str) -> int:
+    return sum(
+        0 if combining(char) else 1 + (east_asian_width(char) in {"W", "F"}) for char in text
+    )

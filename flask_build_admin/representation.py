@@ -1,0 +1,133 @@
+"""JSON on the wire: parsed strictly, encoded, tagged, and compared."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from hashlib import blake2b
+from math import isfinite
+from typing import Any, NamedTuple, Self
+
+from .exceptions import InvalidJSON, plain
+
+#: A build as JSON: member to value.
+Document = dict[str, Any]
+
+#: Types of JSON values that hold no others. Two values of one of these types are the same if equal.
+SCALARS = frozenset({str, int, bool, type(None)})
+
+#: The most levels of arrays and objects (RFC 8259, section 9, leaves this to the parser).
+DEPTH = 100
+
+_TOO_DEEP = f"The body is nested too deeply: more than {DEPTH} levels."
+
+
+def _unique(pairs: Sequence[tuple[str, Any]]) -> Document:
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        [(name, _)] = Counter(name for name, _ in pairs).most_common(1)
+        raise InvalidJSON(f'The body has the member "{plain(name[:100])}" more than once.')
+    return document
+
+
+def _refuse_constant(name: str) -> float:
+    raise InvalidJSON(f"The body is not JSON: {name} is no JSON value.")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not isfinite(value):
+        raise InvalidJSON("The body has a number that is too large.")
+    return value
+
+
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite
+)
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def decode(body: bytes) -> Document:
+    """Parse one JSON object, and nothing that RFC 8259 leaves open to interpretation.
+
+    :param body: the bytes of the request.
+    :raises InvalidJSON: not UTF-8, not JSON, trailing data, a repeated member, ``NaN``, too many
+        digits or levels, or a value other than an object.
+    """
+    try:
+        text = body.decode()
+        document = _decoder.decode(text)
+    except UnicodeDecodeError as error:
+        raise InvalidJSON(f"The body is not UTF-8: byte {error.start} is invalid.") from error
+    except json.JSONDecodeError as error:
+        raise InvalidJSON(
+            f"The body is not JSON: line {error.lineno}, column {error.colno}."
+        ) from error
+    except RecursionError as error:
+        raise InvalidJSON(_TOO_DEEP) from error
+    except ValueError as error:
+        # int() takes no more digits than sys.get_int_max_str_digits().
+        raise InvalidJSON("The body has a number that is too long.") from error
+    if not isinstance(document, dict):
+        raise InvalidJSON
+    if text.count("{") + text.count("[") > DEPTH and _deeper_than(DEPTH, document):
+        raise InvalidJSON(_TOO_DEEP)
+    return document
+
+
+def _deeper_than(depth: int, document: Document) -> bool:
+    level: list[Any] = [document]
+    while level and depth:
+        inner = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [value for values in inner for value in values if isinstance(value, dict | list)]
+        depth -= 1
+    return bool(level)
+
+
+def encode(document: Document | list[Document]) -> bytes:
+    """Encode documents as one line of JSON. The order of the members is kept."""
+    return f"{_encoder.encode(document)}\n".encode()
+
+
+class Representation(NamedTuple):
+    """A build as it goes over the wire."""
+
+    document: Document
+    #: The document, encoded.
+    body: bytes
+
+    @classmethod
+    def of(cls, document: Document) -> Self:
+        """Encode a document."""
+        return cls(document, encode(document))
+
+    @property
+    def tag(self) -> str:
+        """The opaque part of the strong entity tag (RFC 9110, section 8.8.3)."""
+        return blake2b(self.body, digest_size=16).hexdigest()
+
+
+def same(one: Any, other: Any) -> bool:
+    """Compare two JSON values. To Python, but not to JSON, 1, 1.0 and true are equal."""
+    kind = type(one)
+    if kind is type(other) and kind in SCALARS:
+        return bool(one == other)
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+def changed_members(before: Document, after: Document) -> list[str]:
+    """List the members whose values differ between two documents of one build."""
+    return [
+        name
+        for name, value in after.items()
+        if name not in before or not (before[name] is value or same(before[name], value))
+    ]
+
+
+def changes_between(before: Document, after: Document) -> Document:
+    """Return the values ``before`` and ``after`` of each member that differs."""
+    return {
+        name: {"before": before.get(name), "after": after[name]}
+        for name in changed_members(before, after)
+    }

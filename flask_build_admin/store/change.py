@@ -1,0 +1,207 @@
+"""One change of one build in one transaction: lock, compare, assign, flush, record, commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from traceback import extract_tb
+from typing import Any, NamedTuple
+
+from blinker import Signal
+from sqlalchemy.orm import object_mapper
+from sqlalchemy.orm.attributes import flag_modified, instance_dict
+
+from ..exceptions import BuildConflict, InvalidBuild
+from ..representation import Document, Representation, changes_between, same
+from ..signals import build_updated, build_updating
+from .codec import LoadedBuild
+from .dberrors import describe
+from .history import BuildHistory, Revision, snapshot
+from .locking import BuildQuery, Database
+from .transactions import kept_open, log, rollback
+
+#: Called with the build as it is, under the lock. It raises to refuse the change.
+Precondition = Callable[[Document], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeOptions:
+    """How a build is changed, and on whose behalf."""
+
+    #: Called with the build as it is, under the lock. It raises to refuse the change.
+    precondition: Precondition | None = None
+    #: The sender of the signals.
+    sender: Any = None
+    #: Who changes the build, for the signals, the log and the history.
+    actor: Any = None
+    #: Why, for the same.
+    reason: str | None = None
+    #: Whether to do everything but commit: a preview.
+    dry_run: bool = False
+
+
+class ChangeResult(NamedTuple):
+    """What became of a build; for a preview, what would become of it."""
+
+    #: The build as stored.
+    build: Representation
+    #: What was changed, by whom and why.
+    revision: Revision
+
+
+class BuildChange:
+    """A change of one build, within one transaction. The build is locked from here on.
+
+    :param build_id: as the model has it.
+    :param history: records the change; None: nothing is recorded.
+    :raises BuildNotFound: there is no such build.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        query: BuildQuery,
+        build_id: Any,
+        history: BuildHistory | None,
+        options: ChangeOptions,
+    ) -> None:
+        self._database = database
+        self._codec = database.codec
+        self._id = build_id
+        self._history = history
+        self._options = options
+        #: The build, and the document of it as it was before the change.
+        self.build, self.before = query.lock(database, build_id)
+        #: The snapshot of the same, if there is a history.
+        self.snapshot = self._snapshot(self.before)
+
+    def check_precondition(self) -> None:
+        """Call the precondition, which raises if the build is not the expected one."""
+        if self._options.precondition is not None:
+            self._options.precondition(self.before)
+
+    def apply(self, members: list[str], loaded: LoadedBuild) -> ChangeResult:
+        """Overwrite some members of the build, and commit, or roll back a preview.
+
+        :param members: the members whose values change.
+        :param loaded: the values.
+        :raises InvalidBuild: a member cannot be changed, or is not stored as sent.
+        """
+        session, bind, _ = self._database
+        result = self._write(members, loaded)
+        if self._options.dry_run:
+            if bind.dialect.name == "postgresql":
+                # A preview has no commit, which would check the deferred constraints.
+                self._database.connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
+            rollback(session)
+            return result._replace(revision=result.revision._replace(id=None, at=None))
+        # Everything that may fail, and everything that asks the database, comes before the commit.
+        session.commit()
+        if result.revision.changes:
+            self._announce(result)
+        return result
+
+    def _write(self, members: list[str], loaded: LoadedBuild) -> ChangeResult:
+        self._assign(members, loaded)
+        after = self._flush_and_dump() if members else self.before
+        self._check_stored(members, after, loaded.document)
+        options = self._options
+        if members and build_updating.has_receivers_for(options.sender):
+            with kept_open(self._database.session):
+                self._send(build_updating, after)
+            after = self._flush_and_dump()
+        changes = changes_between(self.before, after)
+        revision = Revision(after["id"], _name_of(options.actor), options.reason, changes)
+        if self._history is not None and changes:
+            recorded = self._snapshot(after)
+            revision = self._history.add(
+                self._database, self._id, revision, self.snapshot, recorded
+            )
+        return ChangeResult(Representation.of(after), revision)
+
+    def _assign(self, members: list[str], loaded: LoadedBuild) -> None:
+        """Assign the members to the build, and nothing else."""
+        problems = {}
+        for key in members:
+            attribute = self._codec.attributes.get(key)
+            if attribute is None:
+                problems[key] = ["cannot be changed"]
+                continue
+            value = loaded.values[attribute]
+            # An undo assigns None where no put does, and a @validates may not expect it.
+            refusals = (ValueError, TypeError, AttributeError) if value is None else (ValueError,)
+            try:
+                setattr(self.build, attribute, value)
+            except refusals:
+                problems[key] = ["refused by the model"]
+                continue
+            # SQLAlchemy takes [1] and [True] for equal, and would keep the one for the other.
+            nested = isinstance(value, dict | list)
+            if nested and attribute in object_mapper(self.build).column_attrs:
+                flag_modified(self.build, attribute)
+        if problems:
+            raise InvalidBuild(problems)
+
+    def _check_stored(self, members: list[str], after: Document, wanted: Document) -> None:
+        """Check that no setter, validator or column has made another value of a member."""
+        problems = {
+            key: ["not stored as sent"]
+            for key in members
+            if not same(after.get(key), wanted[key])
+            # A hook may dump it otherwise.
+            and not same(self._codec.dump_member(self.build, key), wanted[key])
+        }
+        if problems:
+            raise InvalidBuild(problems)
+
+    def _flush_and_dump(self) -> Document:
+        """Write what has changed, and return the build as the database has it.
+
+        :raises BuildConflict: a value does not fit into its column.
+        """
+        session, _, codec = self._database
+        try:
+            session.flush()
+        except OverflowError as error:  # what SQLite's driver raises for more than 64 bits
+            raise BuildConflict from error
+        held = instance_dict(self.build)
+        if stale := [name for name in codec.needs_refresh if name in held]:
+            session.expire(self.build, stale)
+        return codec.dump(self.build)
+
+    def _snapshot(self, document: Document) -> Document:
+        return document if self._history is None else snapshot(self._codec, self.build, document)
+
+    def _announce(self, result: ChangeResult) -> None:
+        revision = result.revision
+        by = "" if revision.actor is None else f" by {revision.actor!r}"
+        why = "" if revision.reason is None else f" because of {revision.reason!r}"
+        members = ", ".join(revision.changes)
+        log.info("build %r updated%s%s: %s", revision.build_id, by, why, members)
+        try:
+            self._send(build_updated, result.build.document)
+        except Exception as error:  # noqa: BLE001 (no failure may deny the change any more)
+            rollback(self._database.session)
+            at = extract_tb(error.__traceback__)[-1]
+            message = "a receiver of build_updated failed in %s, line %s: %s"
+            log.error(message, at.name, at.lineno, describe(error))
+
+    def _send(self, signal: Signal, after: Document) -> None:
+        options = self._options
+        if signal.has_receivers_for(options.sender):
+            signal.send(
+                options.sender,
+                build=self.build,
+                before=deepcopy(self.before),
+                after=deepcopy(after),
+                actor=options.actor,
+                reason=options.reason,
+            )
+
+
+def _name_of(actor: Any) -> str | None:
+    if actor is None:
+        return None
+    # An administrator whose name no database holds may still repair a build.
+    return str(actor).replace("\0", r"\x00").encode(errors="backslashreplace").decode()

@@ -1,0 +1,279 @@
+"""Revisions: the host's table of them, what a revision holds, and what an undo restores."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.orm import mapped_column
+
+from ..exceptions import ConfigurationError, RevisionNotFound, UndoConflict
+from ..representation import Document, changed_members, changes_between, same
+from ..schema import to_unix_time
+from .codec import BuildCodec, LoadedBuild
+from .locking import Database
+from .mapping import column_of, mapper_of
+
+_COLUMNS = ("id", "build_id", "at", "actor", "reason", "before", "after")
+
+#: The largest id that a revision can have.
+MAX_REVISION_ID = 2**63 - 1
+
+#: The default number of revisions in a list.
+DEFAULT_REVISIONS = 50
+
+
+class BuildRevisionMixin:
+    """The columns of a table of revisions, for a model of the host's.
+
+    ``class BuildRevision(BuildRevisionMixin, Base): __tablename__ = "build_revisions"``
+
+    The table must be in the database of the builds. A host may add columns that need no value, and
+    redeclare any of these: ``build_id`` if the ids of its builds are no integers, ``reason`` with
+    another length. Revisions are inserted as rows: defaults of columns apply, events of the mapper
+    are not called. No revision is ever changed or deleted.
+    """
+
+    # Not annotated as Mapped: a dataclass base would take them for its fields.
+
+    #: Ascending in the order of the changes of one build. It stands before the host's columns.
+    id = mapped_column(
+        sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, sort_order=-1
+    )
+    #: The id of the build, as its model has it. No foreign key: a revision outlives its build.
+    build_id = mapped_column(sa.BigInteger, index=True, nullable=False)
+    #: When the change was made: UTC, in whole seconds.
+    at = mapped_column(sa.DateTime(timezone=True), nullable=False)
+    #: ``str()`` of what ``BuildAdmin(actor=…)`` returned; NULL if there is none.
+    actor = mapped_column(sa.Text, nullable=True)
+    #: ``?reason=`` of the change. A reason that is longer than the column is refused.
+    reason = mapped_column(sa.String(1000), nullable=True)
+    #: The whole build before the change. A member whose attribute is None is null.
+    before = mapped_column(sa.JSON, nullable=False)
+    #: The whole build after the change.
+    after = mapped_column(sa.JSON, nullable=False)
+
+
+class Revision(NamedTuple):
+    """One change of one build."""
+
+    #: The id of the build, as the member ``id`` has it.
+    build_id: Any
+    #: The name of who changed it; None if unknown.
+    actor: str | None
+    #: Why; None if no reason was given.
+    reason: str | None
+    #: The members that differ, each with its value ``before`` and ``after``.
+    changes: Document
+    #: None if the change is only previewed, or not recorded.
+    id: int | None = None
+    #: When the change was made, in UNIX epoch seconds; None as ``id``.
+    at: int | None = None
+
+    @property
+    def document(self) -> Document:
+        """The revision as JSON; without ``id`` and ``at`` if it has none."""
+        names = ("id", "build_id", "at", "actor", "reason", "changes")
+        unknown = {"id", "at"} if self.id is None else set()
+        return {name: getattr(self, name) for name in names if name not in unknown}
+
+
+class BuildHistory:
+    """The revisions of all builds, in the host's table, on the connection of the builds.
+
+    So a change and its revision are in one database and in one transaction.
+
+    :param id_column: of the builds, if their id is a column.
+    :raises ConfigurationError: the model is not made with ``BuildRevisionMixin``, or cannot hold
+        the ids of the builds.
+    """
+
+    def __init__(self, model: type[Any], id_column: sa.Column[Any] | None) -> None:
+        hint = "a model of yours that is made with BuildRevisionMixin, history=BuildRevision"
+        self._mapper = mapper_of(model, "history", hint)
+        self._name = model.__name__
+        self._columns: dict[str, sa.Column[Any]] = {}
+        for name in _COLUMNS:
+            if (column := column_of(model, name)) is None:
+                raise ConfigurationError(
+                    f"{self._name} has no column {name!r}: make it with BuildRevisionMixin."
+                )
+            self._columns[name] = column
+        self._aware = getattr(self._columns["at"].type, "timezone", False)
+        self._build_id = self._columns["build_id"]
+        self._id = self._columns["id"]
+        self._check_columns(id_column)
+        self._insert = sa.insert(self._id.table)
+        self._select = sa.select(*(column.label(name) for name, column in self._columns.items()))
+
+    def check_bind(self, database: Database) -> None:
+        """Check that the session finds the revisions where the builds are."""
+        if database.session.get_bind(mapper=self._mapper) is not database.bind:
+            raise ConfigurationError(
+                f"{self._name} is in another database than the builds, and they could not be"
+                " committed together: give it the bind of the builds."
+            )
+
+    def add(
+        self,
+        database: Database,
+        build_id: Any,
+        revision: Revision,
+        before: Document,
+        after: Document,
+    ) -> Revision:
+        """Insert a revision with the snapshots before and after it. The caller commits.
+
+        :returns: the revision with its ``id`` and ``at``.
+        """
+        at = datetime.now(UTC).replace(microsecond=0)  # MariaDB would round it, possibly up
+        values = {
+            "build_id": build_id,
+            "at": at if self._aware else at.replace(tzinfo=None),
+            "actor": revision.actor,
+            "reason": revision.reason,
+            "before": before,
+            "after": after,
+        }
+        row = {self._columns[name].key: value for name, value in values.items()}
+        inserted = database.connection.execute(self._insert, row)
+        revision_id, *_ = inserted.inserted_primary_key or [None]
+        return revision._replace(id=revision_id, at=to_unix_time(at))
+
+    def find(
+        self, database: Database, build_id: Any, revision_id: int
+    ) -> tuple[Document, Document]:
+        """Return the snapshots before and after the change of one revision.
+
+        :raises RevisionNotFound: the build has no such revision.
+        """
+        if not 1 <= revision_id <= MAX_REVISION_ID:
+            raise RevisionNotFound
+        wanted = sa.literal(revision_id, sa.BigInteger)  # the column may be narrower
+        query = self._select.where(self._build_id == build_id, self._id == wanted)
+        found = database.connection.execute(query).one_or_none()
+        if found is None or not _same_build(database.codec, found.build_id, build_id):
+            raise RevisionNotFound
+        return found.before, found.after
+
+    def newest(
+        self, database: Database, build_id: Any, limit: int, before: int | None
+    ) -> list[Revision]:
+        """Return the newest revisions of a build, of those with an id below ``before``."""
+        query = self._select.where(self._build_id == build_id).order_by(self._id.desc())
+        found: list[Revision] = []
+        while len(found) < limit:
+            page = query.limit(limit)
+            if before is not None:
+                page = page.where(self._id < sa.literal(before, sa.BigInteger))
+            rows = database.connection.execute(page).all()
+            found += [
+                _revision_of(database.codec, row)
+                for row in rows
+                if _same_build(database.codec, row.build_id, build_id)
+            ]
+            if len(rows) < limit:
+                break
+            before = rows[-1].id
+        return found[:limit]
+
+    def _check_columns(self, id_column: sa.Column[Any] | None) -> None:
+        held, needed = _python_type(self._build_id), _python_type(id_column)
+        if held is not needed and object not in (held, needed):
+            raise ConfigurationError(
+                f"{self._name}.build_id holds {held.__name__}, but the id of a build is"
+                f" {needed.__name__}: declare it anew, of the type of that id, with index=True."
+            )
+        own = {*self._columns.values()}
+        for column in self._id.table.columns:
+            given = column.nullable or column.default or column.server_default
+            if column not in own and not given:
+                raise ConfigurationError(
+                    f"{self._name}.{column.key} needs a value that nobody gives it: let it be"
+                    " nullable, or give it a default."
+                )
+
+
+def snapshot(codec: BuildCodec, build: Any, document: Document) -> Document:
+    """Return a document with null where an attribute is None but dumped as something else.
+
+    :param document: the build, dumped.
+    """
+    nulls = [
+        key
+        for key, attribute in codec.sources.items()
+        if key in document and getattr(build, attribute) is None
+    ]
+    return document | dict.fromkeys(nulls) if nulls else document
+
+
+def dump_snapshot(codec: BuildCodec, recorded: Document) -> Document:
+    """Return a snapshot, or a part of one, as the build was dumped, in the order of the schema."""
+    document = {}
+    for key, member in codec.members.items():
+        if key in recorded:
+            value = recorded[key]
+            if value is None and key in codec.sources:
+                value = member.field.serialize(member.name, {member.attribute: None})
+            document[key] = value
+    return document | {key: recorded[key] for key in recorded if key not in document}
+
+
+def members_to_restore(
+    codec: BuildCodec, document: Document, current: Document, before: Document, after: Document
+) -> list[str]:
+    """List the members that the undo of a revision restores.
+
+    :param document: the build as it is, dumped.
+    :param current: its snapshot.
+    :param before: the snapshot before the change of the revision.
+    :param after: the snapshot after it.
+    :raises UndoConflict: one of them has another value now than the change gave it.
+    """
+    fixed = {"id", *codec.protected}
+    members = [key for key in changed_members(before, after) if key in before and key not in fixed]
+    # A NULL equals the zero that it is dumped as.
+    moved = {*changed_members(document, dump_snapshot(codec, after))}
+    moved &= {*changed_members(current, after)}
+    if conflicts := [key for key in members if key in document and key in moved]:
+        raise UndoConflict(conflicts)
+    return members
+
+
+def load_restored(
+    codec: BuildCodec, document: Document, before: Document, members: list[str]
+) -> LoadedBuild:
+    """Validate the build with some members as they were.
+
+    :param document: the build as it is, dumped.
+    :param before: the snapshot that has the values of these members.
+    :raises InvalidBuild: it is no build that the host can store.
+    """
+    dumped = dump_snapshot(codec, {key: before[key] for key in members})
+    loaded = codec.load(document | dumped)
+    nulls = {
+        codec.attributes[key]: None
+        for key in members
+        if key in codec.attributes and before[key] is None and dumped[key] is not None
+    }
+    return loaded._replace(values={**loaded.values, **nulls})
+
+
+def _revision_of(codec: BuildCodec, row: Any) -> Revision:
+    changes = changes_between(dump_snapshot(codec, row.before), dump_snapshot(codec, row.after))
+    build_id, at = codec.dump_id(row.build_id), to_unix_time(row.at)
+    return Revision(build_id, row.actor, row.reason, changes, row.id, at)
+
+
+def _same_build(codec: BuildCodec, one: Any, other: Any) -> bool:
+    # The collation of this table may find "abc" for "ABC" where that of the builds does not.
+    return same(codec.dump_id(one), codec.dump_id(other))
+
+
+def _python_type(column: sa.Column[Any] | None) -> type[Any]:
+    """Return the type of what a column holds; object if it is unknown."""
+    try:
+        return object if column is None else column.type.python_type
+    except NotImplementedError:
+        return object

@@ -1,0 +1,150 @@
+"""What the host's columns hold on one database, as validators of the members."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from marshmallow import ValidationError, fields, validate
+from sqlalchemy import (
+    CHAR,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Enum,
+    Integer,
+    SmallInteger,
+    String,
+    Uuid,
+)
+from sqlalchemy import Text as TextType
+from sqlalchemy.dialects import mysql
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from ..schema import UnixTime, at_least, at_most
+
+Limit = Callable[[Any], Any]
+
+#: Bits of the integer types. A subclass stands before its base class.
+_BITS: tuple[tuple[type[TypeEngine[Any]], int], ...] = (
+    (mysql.TINYINT, 8),
+    (mysql.MEDIUMINT, 24),
+    (SmallInteger, 16),
+    (BigInteger, 64),
+    (Integer, 32),
+)
+
+#: Bytes that MySQL's and MariaDB's TEXT types hold.
+_TEXT_BYTES: tuple[tuple[type[TypeEngine[Any]], int], ...] = (
+    (mysql.TINYTEXT, 2**8 - 1),
+    (mysql.MEDIUMTEXT, 2**24 - 1),
+    (mysql.LONGTEXT, 2**32 - 1),
+    (TextType, 2**16 - 1),
+)
+
+#: Types whose columns return a value as it was written, or refuse it.
+_EXACT = (String, Integer, Enum, Boolean, Uuid)
+
+_MYSQL = frozenset({"mysql", "mariadb"})
+
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def storable(value: Any) -> None:
+    """Refuse text that no database holds, at any depth of a value.
+
+    :raises marshmallow.ValidationError: U+0000, or a lone surrogate (RFC 8259, section 8.2).
+    """
+    if isinstance(value, str):
+        if "\0" in value:
+            raise ValidationError("holds U+0000")
+        if LONE_SURROGATE.search(value):
+            raise ValidationError("holds a lone surrogate")
+    elif isinstance(value, dict):
+        storable([*value.keys(), *value.values()])
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            storable(item)
+
+
+class Utf8Length(validate.Validator):
+    """Allow text of at most ``limit`` bytes in UTF-8."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+
+    def __call__(self, value: str) -> str:
+        """Refuse longer text."""
+        if len(value.encode(errors="surrogatepass")) > self.limit:
+            raise ValidationError(f"longer than {self.limit} bytes in UTF-8")
+        return value
+
+
+def add_limits(field: fields.Field[Any], column: Column[Any] | None, dialect: Dialect) -> None:
+    """Add to one field what every database, and its column on this database, require.
+
+    The field is changed in place: it must belong to a schema instance of the caller's own.
+    """
+    own = field.validators
+    field.validators = [*own, storable]
+    if column is None:
+        return
+    if isinstance(field, UnixTime) and field.aware is None:
+        field.aware = getattr(column.type, "timezone", False)
+    for added in _limits(column, dialect):
+        if not _implied(added, own):
+            field.validators.append(added)
+
+
+def returns_as_written(field: fields.Field[Any], column: Column[Any], dialect: Dialect) -> bool:
+    """Check whether a column on this database returns exactly what the field gives it.
+
+    ``CHAR`` pads or strips, ``FLOAT``, ``NUMERIC`` and MariaDB's ``DATETIME`` round, ``JSONB``
+    normalizes numbers, and a type of the host's own may do anything. Such values are read back.
+    """
+    column_type = column.type.dialect_impl(dialect)
+    if isinstance(column_type, DateTime):
+        # Exact for whole seconds in the time zone of the column.
+        return isinstance(field, UnixTime) and dialect.name not in _MYSQL
+    return isinstance(column_type, _EXACT) and not isinstance(column.type, CHAR)
+
+
+def _limits(column: Column[Any], dialect: Dialect) -> Iterator[Limit]:
+    column_type = column.type.dialect_impl(dialect)
+    if isinstance(column_type, TypeDecorator):
+        return  # it may accept and convert anything
+    if isinstance(column_type, Enum):
+        if column_type.enum_class is None:
+            yield validate.OneOf(column_type.enums, error="not one of {choices}")
+    elif isinstance(column_type, String):
+        size = next((size for kind, size in _TEXT_BYTES if isinstance(column_type, kind)), None)
+        if size is not None and dialect.name in _MYSQL:
+            # TEXT(n) becomes the smallest of the types that holds n characters of four bytes.
+            needed = 4 * (column_type.length or 0)
+            sizes = sorted(size for _, size in _TEXT_BYTES)
+            yield Utf8Length(next(one for one in sizes if one >= needed) if needed else size)
+        elif column_type.length is not None and not isinstance(column.type, TextType):
+            yield validate.Length(max=column_type.length, error="longer than {max} characters")
+    elif isinstance(column_type, Boolean):
+        yield at_least(0)
+        yield at_most(1)
+    elif isinstance(column_type, Integer):
+        # SQLite's integers hold 64 bits whatever they are called.
+        bits = next(bits for kind, bits in _BITS if isinstance(column_type, kind))
+        bits = 64 if dialect.name == "sqlite" else bits
+        unsigned = getattr(column_type, "unsigned", False) and dialect.name != "sqlite"
+        yield at_least(0 if unsigned else -(2 ** (bits - 1)))
+        yield at_most(2**bits - 1 if unsigned else 2 ** (bits - 1) - 1)
+
+
+def _implied(added: Limit, own: list[Any]) -> bool:
+    """Check whether the field's own lower bound is at least as strict as the added one."""
+    return isinstance(added, validate.Range) and any(
+        isinstance(one, validate.Range)
+        and None not in (one.min, added.min)
+        and one.min >= added.min
+        for one in own
+    )

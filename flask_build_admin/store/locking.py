@@ -1,0 +1,151 @@
+"""Find the one build that has an id, and lock it on every database."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from sqlalchemy import Select, Update, bindparam, column, false, select, table, update
+from sqlalchemy.engine import Connection, Dialect, Engine
+from sqlalchemy.exc import DataError
+from sqlalchemy.orm import Session, undefer
+
+from ..exceptions import BuildNotFound, ConfigurationError
+from ..representation import Document, same
+from ..schema import BuildSchema, members_of
+from .codec import BuildCodec
+from .mapping import column_of, mapper_of, member_of
+from .transactions import begin
+
+_AUTOCOMMIT = (
+    "The connections of the builds commit every statement at once, so nothing can be locked or"
+    " rolled back: give the engine another isolation_level than AUTOCOMMIT, and the driver no"
+    " autocommit."
+)
+
+
+class Database(NamedTuple):
+    """Where the current session finds the builds."""
+
+    session: Session
+    bind: Engine | Connection
+    codec: BuildCodec
+
+    @property
+    def connection(self) -> Connection:
+        """The connection of the session on which the builds are read and changed."""
+        return self.session.connection({"bind": self.bind})
+
+
+class BuildQuery:
+    """The statements that find and lock a build, made once."""
+
+    def __init__(self, model: type[Any], schema: BuildSchema) -> None:
+        #: The id of a build, in a query.
+        self.id: Any = getattr(model, member_of(schema, "id").attribute)
+        self._model = model
+        self._mapper = mapper_of(model)
+        self._attributes = [member.attribute for member in members_of(schema).values()]
+        self._locking_dialects: set[str] = set()
+
+    def find(self, database: Database, build_id: Any) -> tuple[Any, Document]:
+        """Return the build with this id, and its document.
+
+        :param build_id: as the model has it.
+        :raises BuildNotFound: there is none.
+        """
+        begin(database.session)
+        return _one(database, self._select, build_id)
+
+    def lock(self, database: Database, build_id: Any) -> tuple[Any, Document]:
+        """Return the same, locked: nobody else can change it until the transaction ends.
+
+        :raises ConfigurationError: the database locks no rows, or commits every statement.
+        """
+        begin(database.session)
+        sqlite = database.bind.dialect.name == "sqlite"
+        if not sqlite:
+            self._require_row_locks(database.bind.dialect)
+        connection = database.connection
+        driver: Any = connection.connection.dbapi_connection
+        if _commits_by_itself(driver):
+            raise ConfigurationError(_AUTOCOMMIT)
+        if sqlite:
+            self._lock_sqlite(connection, driver)
+        return _one(database, self._select_locked, build_id)
+
+    @cached_property
+    def every(self) -> Select[Any]:
+        """All builds, each with everything that its members need."""
+        # populate_existing: the host's auth may have loaded the row before it was locked.
+        query = select(self._model).execution_options(populate_existing=True)
+        # A deferred column would be read by another statement: without the lock, and on MariaDB as
+        # it was when the host's auth began the transaction.
+        columns = [column_of(self._model, name) for name in self._attributes]
+        found = [self._mapper.get_property_by_column(one) for one in columns if one is not None]
+        return query.options(
+            *(undefer(getattr(self._model, one.key)) for one in found if one.deferred)
+        )
+
+    @cached_property
+    def _select(self) -> Select[Any]:
+        return self.every.where(self.id == bindparam("build_id"))
+
+    @cached_property
+    def _select_locked(self) -> Select[Any]:
+        # OF: an outer join (of an eager relationship, of a subclass) cannot be locked.
+        return self._select.with_for_update(of=list(self._mapper.tables))
+
+    @cached_property
+    def _update_no_row(self) -> Update:
+        # On a bare table, because the mapped one would evaluate the host's onupdate defaults.
+        key = self._mapper.primary_key[0]
+        bare = table(key.table.name, column(key.name), schema=key.table.schema)
+        return update(bare).values({key.name: bare.c[key.name]}).where(false())
+
+    def _lock_sqlite(self, connection: Connection, driver: Any) -> None:
+        """Begin a transaction that nobody else can write in: the driver begins none by a SELECT."""
+        begun = driver.in_transaction  # by the host or by its auth: no other can begin within it
+        if not begun and driver.isolation_level is None:
+            raise ConfigurationError(_AUTOCOMMIT)
+        # A table with a schema is in an attached database, and only that one is locked.
+        if begun or self._mapper.primary_key[0].table.schema:
+            # An UPDATE takes the lock. This one changes nothing and fires no trigger.
+            connection.execute(self._update_no_row)
+        else:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    def _require_row_locks(self, dialect: Dialect) -> None:
+        if dialect.name in self._locking_dialects:
+            return
+        if "FOR UPDATE" not in str(self._select_locked.compile(dialect=dialect)):
+            raise ConfigurationError(
+                f"{dialect.name} locks no row by SELECT … FOR UPDATE: two administrators could"
+                " overwrite each other. Use SQLite, PostgreSQL, MariaDB or MySQL."
+            )
+        self._locking_dialects.add(dialect.name)
+
+
+def _commits_by_itself(driver: Any) -> bool:
+    """Check whether a driver's connection commits every statement at once."""
+    if hasattr(driver, "get_autocommit"):  # PyMySQL, mysqlclient
+        return bool(driver.get_autocommit())
+    # True: Python's sqlite3 has -1 for the control that it always had.
+    return getattr(driver, "autocommit", False) is True
+
+
+def _one(database: Database, query: Select[Any], build_id: Any) -> tuple[Any, Document]:
+    session, bind, codec = database
+    try:
+        found = session.execute(query, {"build_id": build_id}, bind_arguments={"bind": bind})
+    except (DataError, OverflowError) as error:  # the column's type has no such value
+        raise BuildNotFound from error
+    # unique(): an eagerly loaded collection repeats the row.
+    build = found.unique().scalar_one_or_none()
+    if build is None:
+        raise BuildNotFound
+    document = codec.dump(build)
+    # The database may find "abc" for "ABC".
+    if not same(document["id"], codec.dump_id(build_id)):
+        raise BuildNotFound
+    return build, document

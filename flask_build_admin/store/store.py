@@ -1,0 +1,252 @@
+"""``BuildStore``: find, overwrite, undo and list builds, without HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from typing import Any
+
+from marshmallow import ValidationError, fields, validate
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
+
+from ..exceptions import ConfigurationError, InvalidParameter
+from ..representation import Document, Representation, changed_members
+from ..schema import BuildSchema
+from .change import BuildChange, ChangeOptions, ChangeResult, Precondition
+from .codec import BuildCodec
+from .history import DEFAULT_REVISIONS, BuildHistory, Revision, load_restored, members_to_restore
+from .limits import add_limits
+from .locking import BuildQuery, Database
+from .mapping import check_members, column_of, mapper_of, member_of
+from .queue import DEFAULT_BUILDS, UNFINISHED, BuildQueue
+from .transactions import begin, reading, rollback, transaction
+
+_NO_OPTIONS = ChangeOptions()
+
+# The characters that are white space to Python or to JSON Schema (ECMA-262): the class adds those
+# that only one of the two knows.
+_not_blank = validate.Regexp(r"[\s\S]*[^\s\x1c-\x1f\x85\ufeff]", error="blank")
+
+
+class BuildStore:
+    """The builds of the host: its model, in its session, by the schema.
+
+    The options are those of ``BuildAdmin``, which is a store behind HTTP.
+
+    :raises ConfigurationError: one of these is invalid, or they do not fit each other.
+    """
+
+    def __init__(
+        self,
+        model: type[Any],
+        session: Callable[[], Session],
+        schema: type[BuildSchema] = BuildSchema,
+        *,
+        history: type[Any] | None = None,
+        require_reason: bool = False,
+        queue_statuses: Collection[str] = UNFINISHED,
+    ) -> None:
+        if not callable(session) or isinstance(session, sessionmaker | type):
+            raise ConfigurationError(
+                f"session={session!r} does not return the current Session: pass a scoped_session"
+                " such as Flask-SQLAlchemy's db.session, or a function, lambda: db.session."
+            )
+        if not isinstance(schema, type) or not issubclass(schema, BuildSchema):
+            raise ConfigurationError(
+                f"schema={schema!r} is no BuildSchema: pass a subclass of it, not an instance."
+            )
+        self._mapper = mapper_of(model)
+        instance = schema()
+        check_members(model, instance)
+        self._query = BuildQuery(model, instance)
+        self._history: BuildHistory | None = None
+        if history is not None:
+            id_column = column_of(model, member_of(instance, "id").attribute)
+            self._history = BuildHistory(history, id_column)
+        self._reason_column = None if history is None else column_of(history, "reason")
+        self._require_reason = require_reason
+        self._queue: BuildQueue | None = None
+        if queue_statuses is UNFINISHED:
+            # A host need not have a status and a time that a query can filter by.
+            with suppress(ConfigurationError):
+                self._queue = BuildQueue(model, instance, self._query)
+        elif queue_statuses:
+            self._queue = BuildQueue(model, instance, self._query, queue_statuses)
+        self._model = model
+        self.schema = schema
+        self._session = session
+        self._codecs: dict[str, BuildCodec] = {}
+        self._reasons: dict[str, fields.String] = {}
+
+    def find(self, build_id: str, precondition: Precondition | None = None) -> Representation:
+        """Return one build.
+
+        :param build_id: the id as text, as in a path or on a command line.
+        :param precondition: called with the build; it raises to refuse.
+        :raises BuildNotFound: there is none.
+        :raises DatabaseUnavailable: the database cannot answer now.
+        """
+        with reading(self._current()) as session:
+            database = self._database(session)
+            _, document = self._query.find(database, database.codec.load_id(build_id))
+            if precondition is not None:
+                precondition(document)
+            return Representation.of(document)
+
+    def overwrite(self, document: Document, options: ChangeOptions = _NO_OPTIONS) -> ChangeResult:
+        """Overwrite the build that has the id of the document, and commit.
+
+        Only members that differ from the row are assigned, so a NULL or a fraction of a second that
+        is dumped as the document has it is kept. Any exception rolls the session back.
+
+        :param document: the whole build.
+        :returns: the build as stored, and what was changed.
+        :raises InvalidBuild: the document is no build that the host can store.
+        :raises InvalidParameter: the reason is missing, or cannot be stored.
+        :raises BuildNotFound: no build has this id.
+        :raises BuildConflict: the database refuses the row.
+        :raises DatabaseUnavailable: the database cannot answer now.
+        """
+        with transaction(self._current()) as session:
+            database = self._database(session, options)
+            loaded = database.codec.load(document)
+            change = BuildChange(database, self._query, loaded.id, self._history, options)
+            change.check_precondition()
+            return change.apply(changed_members(change.before, loaded.document), loaded)
+
+    def undo(
+        self, build_id: str, revision_id: int, options: ChangeOptions = _NO_OPTIONS
+    ) -> ChangeResult:
+        """Restore what one revision of a build has changed, and commit.
+
+        Members that the revision has not changed, and protected ones, stay as they are. An undo is
+        a change like any other: validated, recorded, and it can be undone.
+
+        :param build_id: the id as text, as in a path or on a command line.
+        :param revision_id: the ``id`` of the revision.
+        :raises RevisionNotFound: the build has no such revision.
+        :raises UndoConflict: a member no longer has the value that the revision gave it.
+
+        and what ``overwrite`` raises.
+        """
+        history = self._require_history()
+        with transaction(self._current()) as session:
+            database = self._database(session, options)
+            codec, value = database.codec, database.codec.load_id(build_id)
+            change = BuildChange(database, self._query, value, history, options)
+            before, after = history.find(database, value, revision_id)
+            change.check_precondition()
+            members = members_to_restore(codec, change.before, change.snapshot, before, after)
+            return change.apply(members, load_restored(codec, change.before, before, members))
+
+    def revisions(
+        self, build_id: str, *, limit: int = DEFAULT_REVISIONS, before: int | None = None
+    ) -> list[Revision]:
+        """Return the revisions of a build, the newest first.
+
+        :param build_id: the id as text, as in a path or on a command line.
+        :param limit: the most revisions to return.
+        :param before: only revisions with a lesser id.
+        :raises BuildNotFound: there is no such build.
+        :raises DatabaseUnavailable: the database cannot answer now.
+        """
+        history = self._require_history()
+        with reading(self._current()) as session:
+            database = self._database(session)
+            value = database.codec.load_id(build_id)
+            self._query.find(database, value)
+            return history.newest(database, value, limit, before)
+
+    @property
+    def has_history(self) -> bool:
+        """Whether changes are recorded."""
+        return self._history is not None
+
+    @property
+    def has_queue(self) -> bool:
+        """Whether the unfinished builds can be listed."""
+        return self._queue is not None
+
+    def queue(
+        self,
+        *,
+        limit: int = DEFAULT_BUILDS,
+        after: int | None = None,
+        before: int | None = None,
+        below: str | None = None,
+    ) -> list[Document]:
+        """Return the unfinished builds, the last created first.
+
+        :param limit: the most builds to return.
+        :param after: only builds created later than this UNIX epoch second.
+        :param before: only builds created earlier than this UNIX epoch second.
+        :param below: only builds that stand below the build with this id, as text.
+        :raises BuildNotFound: there is no build ``below``.
+        :raises DatabaseUnavailable: the database cannot answer now.
+        """
+        if self._queue is None:
+            raise ConfigurationError("There is no queue: pass queue_statuses=.")
+        with reading(self._current()) as session:
+            database = self._database(session)
+            start = None if below is None else database.codec.load_id(below)
+            begin(session)
+            builds = self._queue.newest(database, limit, after, before, start)
+            if not builds and below is not None:
+                self._query.find(database, start)  # an empty page: is its start gone?
+            return builds
+
+    def limited_schema(self) -> BuildSchema:
+        """Return the schema with the limits of the columns, on the database in use."""
+        return self._database(self._current()).codec.schema
+
+    def reason_field(self) -> fields.String:
+        """Return the field that validates a reason, with the limits of its column likewise."""
+        return self._reason_field(self._database(self._current()).bind.dialect)
+
+    def rollback(self) -> None:
+        """Leave the current session without a transaction, whatever its state."""
+        if isinstance(self._session, scoped_session) and not self._session.registry.has():
+            return  # there is no session: none need be made
+        rollback(self._current())
+
+    def _current(self) -> Session:
+        session: Session | scoped_session[Session] = self._session()
+        # lambda: db.session returns a Session of Flask-SQLAlchemy-Lite, or a scoped_session.
+        return session() if isinstance(session, scoped_session) else session
+
+    def _database(self, session: Session, options: ChangeOptions | None = None) -> Database:
+        # One application may keep its builds in another database than the next.
+        bind = session.get_bind(mapper=self._mapper)
+        dialect = bind.dialect
+        codec = self._codecs.get(dialect.name)
+        if codec is None:
+            codec = BuildCodec(self.schema, self._model, dialect)
+            if self._history is not None:
+                self._history.check_bind(Database(session, bind, codec))
+            self._codecs[dialect.name] = codec
+        if options is not None:
+            self._check_reason(options.reason, dialect)
+        return Database(session, bind, codec)
+
+    def _require_history(self) -> BuildHistory:
+        if self._history is None:
+            raise ConfigurationError("No history is kept: pass history=, a model of revisions.")
+        return self._history
+
+    def _check_reason(self, reason: str | None, dialect: Dialect) -> None:
+        if reason is None:
+            if self._require_reason:
+                raise InvalidParameter({"reason": ["missing: a change needs one"]})
+            return
+        try:
+            self._reason_field(dialect).deserialize(reason)
+        except ValidationError as error:
+            raise InvalidParameter({"reason": [str(one) for one in error.messages]}) from error
+
+    def _reason_field(self, dialect: Dialect) -> fields.String:
+        if dialect.name not in self._reasons:
+            field = fields.String(required=self._require_reason, validate=_not_blank)
+            add_limits(field, self._reason_column, dialect)
+            self._reasons[dialect.name] = field
+        return self._reasons[dialect.name]
