@@ -49,10 +49,10 @@ class HostAuth:
         :returns: the host's refusal; None: the request is let through.
         """
         environ = request.environ
-        environ[_ADMITTED] = False
+        environ.pop(_ADMITTED, None)
         view = current_app.ensure_sync(self._view) if self._asynchronous else self._view
         returned = view()
-        if returned is None and environ[_ADMITTED]:
+        if returned is None and _ADMITTED in environ:
             return None
         if isinstance(returned, Response):
             return returned

@@ -63,15 +63,11 @@ class BuildQuery:
         :raises ConfigurationError: the database locks no rows, or commits every statement.
         """
         begin(database.session)
-        sqlite = database.bind.dialect.name == "sqlite"
-        if not sqlite:
+        if database.bind.dialect.name == "sqlite":
+            self._lock_sqlite(database.connection)
+        else:
             self._require_row_locks(database.bind.dialect)
-        connection = database.connection
-        driver: Any = connection.connection.dbapi_connection
-        if _commits_by_itself(driver):
-            raise ConfigurationError(_AUTOCOMMIT)
-        if sqlite:
-            self._lock_sqlite(connection, driver)
+            _require_transactions(database.connection)
         return _one(database, self._select_locked, build_id)
 
     @cached_property
@@ -103,10 +99,12 @@ class BuildQuery:
         bare = table(key.table.name, column(key.name), schema=key.table.schema)
         return update(bare).values({key.name: bare.c[key.name]}).where(false())
 
-    def _lock_sqlite(self, connection: Connection, driver: Any) -> None:
+    def _lock_sqlite(self, connection: Connection) -> None:
         """Begin a transaction that nobody else can write in: the driver begins none by a SELECT."""
+        driver: Any = connection.connection.dbapi_connection
         begun = driver.in_transaction  # by the host or by its auth: no other can begin within it
-        if not begun and driver.isolation_level is None:
+        committing = getattr(driver, "autocommit", None) is True  # from Python 3.12 on
+        if committing or (driver.isolation_level is None and not begun):
             raise ConfigurationError(_AUTOCOMMIT)
         # A table with a schema is in an attached database, and only that one is locked.
         if begun or self._mapper.primary_key[0].table.schema:
@@ -126,12 +124,11 @@ class BuildQuery:
         self._locking_dialects.add(dialect.name)
 
 
-def _commits_by_itself(driver: Any) -> bool:
-    """Check whether a driver's connection commits every statement at once."""
-    if hasattr(driver, "get_autocommit"):  # PyMySQL, mysqlclient
-        return bool(driver.get_autocommit())
-    # True: Python's sqlite3 has -1 for the control that it always had.
-    return getattr(driver, "autocommit", False) is True
+def _require_transactions(connection: Connection) -> None:
+    driver: Any = connection.connection.dbapi_connection
+    of_mysql = getattr(driver, "get_autocommit", None)  # PyMySQL, mysqlclient
+    if driver.autocommit if of_mysql is None else of_mysql():
+        raise ConfigurationError(_AUTOCOMMIT)
 
 
 def _one(database: Database, query: Select[Any], build_id: Any) -> tuple[Any, Document]:
@@ -146,6 +143,6 @@ def _one(database: Database, query: Select[Any], build_id: Any) -> tuple[Any, Do
         raise BuildNotFound
     document = codec.dump(build)
     # The database may find "abc" for "ABC".
-    if not same(document["id"], codec.dump_id(build_id)):
+    if document["id"] != build_id and not same(document["id"], codec.dump_id(build_id)):
         raise BuildNotFound
     return build, document
