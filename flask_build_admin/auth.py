@@ -1,7 +1,5 @@
 """The host's view decorator, and whether it let a request through."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """``BuildAdmin``: the blueprint, its options and its routes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping
 from http import HTTPMethod
 from typing import Any
@@ -166,31 +164,27 @@ class BuildAdmin(Blueprint):
     def _route(self, rule: str, endpoint: str, views: Mapping[str, View]) -> None:
         allowed = sorted({*views, "OPTIONS"})
 
+        @self._guard.protect
         def dispatch(**values: Any) -> Response:
             if request.method == "OPTIONS":
                 return allowed_methods(allowed)
-            return views[request.method](**values)
-
-        def refuse(**values: Any) -> Response:
+            if view := views.get(request.method):
+                return view(**values)
             raise MethodNotAllowed(allowed, f"The method is not allowed: {', '.join(allowed)} are.")
 
         def add(state: BlueprintSetupState) -> None:
-            options = {
-                "strict_slashes": False,
-                "merge_slashes": False,
-                "provide_automatic_options": False,
-            }
-            state.add_url_rule(
-                rule, endpoint, self._guard.protect(dispatch), methods=allowed, **options
-            )
             # Flask itself would refuse the other methods, before the auth and as HTML.
-            state.add_url_rule(
-                rule,
-                f"{endpoint}_method_not_allowed",
-                self._guard.protect(refuse),
-                methods={*HTTPMethod} - {*allowed},
-                **options,
-            )
+            other = {f"{endpoint}_method_not_allowed": [*{*HTTPMethod} - {*allowed}]}
+            for name, methods in {endpoint: allowed, **other}.items():
+                state.add_url_rule(
+                    rule,
+                    name,
+                    dispatch,
+                    methods=methods,
+                    strict_slashes=False,
+                    merge_slashes=False,
+                    provide_automatic_options=False,
+                )
 
         self.record(add)
 

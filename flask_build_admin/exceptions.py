@@ -1,7 +1,5 @@
 """What this package raises, each with its HTTP status and its sentence."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from textwrap import shorten
 from typing import ClassVar

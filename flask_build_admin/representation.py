@@ -1,7 +1,5 @@
 """JSON on the wire: parsed strictly, encoded, tagged, and compared."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Sequence

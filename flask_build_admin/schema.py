@@ -1,7 +1,5 @@
 """The contract's 25 members of a build, and the kinds of field that they are made of."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 

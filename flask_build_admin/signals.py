@@ -6,8 +6,6 @@ copies for the receivers), ``actor`` (what the host's callback returned, or None
 the change, or None). Neither is sent if nothing changes. A receiver is no coroutine function.
 """
 
-from __future__ import annotations
-
 from blinker import Namespace
 
 _signals = Namespace()

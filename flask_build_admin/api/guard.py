@@ -1,7 +1,5 @@
 """The host's auth in front of every view, and the contract's form behind it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps

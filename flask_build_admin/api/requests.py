@@ -1,7 +1,5 @@
 """What a request brings: its body, and the parameters of its query and of its path."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Container, Mapping

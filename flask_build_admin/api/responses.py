@@ -1,7 +1,5 @@
 """The form of every response of the contract."""
 
-from __future__ import annotations
-
 import json
 from functools import lru_cache
 from typing import Any
@@ -21,12 +19,7 @@ _HEADERS = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
 def representation(
     body: bytes, tag: str, status: int = 200, location: str | None = None
 ) -> Response:
-    """Make the response that is a build.
-
-    :param body: the document, encoded; empty for 304.
-    :param tag: the opaque part of its entity tag.
-    :param location: the path of the build, for ``Content-Location``.
-    """
+    """Make the response that is a build; the body of a 304 is empty."""
     headers = [*_HEADERS, ("ETag", f'"{tag}"')]
     if location is not None:
         headers.append(("Content-Location", location))
@@ -34,11 +27,7 @@ def representation(
 
 
 def json_response(body: bytes, next_page: str | None = None) -> Response:
-    """Make a response that is not a build: a preview, or a list.
-
-    :param body: JSON, encoded.
-    :param next_page: the URL of the next page (RFC 8288).
-    """
+    """Make a response that is not a build: a preview, or a list (``next_page``: RFC 8288)."""
     link = [] if next_page is None else [("Link", f'<{next_page}>; rel="next"')]
     return current_app.response_class(body, 200, [*_HEADERS, *link])
 
@@ -51,12 +40,7 @@ def allowed_methods(methods: list[str]) -> Response:
 
 
 def refusal(status: int, sentence: str, fields: Problems | None, host: Headers | None) -> Response:
-    """Make a response that is no 2xx.
-
-    :param sentence: what is wrong.
-    :param fields: all problems of all members.
-    :param host: the headers of the host's own response.
-    """
+    """Make a response that is no 2xx, with what a client needs of the host's own headers."""
     body = _cached(sentence) if fields is None else _refusal(sentence, fields)
     headers = [*_HEADERS]
     if host is not None:

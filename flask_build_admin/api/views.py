@@ -1,7 +1,5 @@
 """The views: from a request to the store, and from its result to a response."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection
 from typing import Any
 from urllib.parse import quote, urlencode

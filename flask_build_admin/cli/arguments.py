@@ -1,7 +1,5 @@
 """The options and arguments of a command line."""
 
-from __future__ import annotations
-
 import os
 import re
 import time
@@ -83,7 +81,7 @@ def load_assignments(store: BuildStore, assignments: tuple[str, ...]) -> Documen
     return document
 
 
-def _load_value(key: str, field: fields.Field[Any] | None, text: str) -> Any:
+def _load_value(key: str, field: "fields.Field[Any] | None", text: str) -> Any:
     if field is None or isinstance(field, fields.String):
         return text
     if text == "now" and (isinstance(field, UnixTime) or key in TIMES):

@@ -1,7 +1,5 @@
 """The commands, and what they exit with."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """What every command that changes a build does: preview the change, ask, and make it."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Edit a build in the administrator's own editor, and lose nothing that was typed."""
 
-from __future__ import annotations
-
 import os
 import signal
 from codecs import BOM_UTF8
@@ -133,9 +131,6 @@ def _carry_over(
     """Print what others have changed, and ask whether to apply the edit to the build as it is now.
 
     :param known: the id of the newest revision when the edit began.
-    :param original: the build as it was then.
-    :param mine: the build as it was edited.
-    :param now: the build as it is.
     :raises Refusal: both have changed the same members, or the answer is no.
     """
     click.echo("The build was changed meanwhile:")

@@ -1,7 +1,5 @@
 """Builds as text for a terminal: within its width, and without control characters."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -29,10 +27,7 @@ def escape(text: str) -> str:
 
 
 def format_json(value: Any, indent: int | None = None) -> str:
-    """Return a JSON value without control characters.
-
-    :param indent: of the members, one per line; None: everything on one line.
-    """
+    """Return a JSON value without control characters, on one line unless there is an indent."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     return "".join(
         char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text
@@ -65,10 +60,9 @@ def format_revision(revision: Revision) -> str:
 def format_table(
     head: Sequence[str], rows: Sequence[Sequence[str]], columns: int | None
 ) -> Iterator[str]:
-    """Return rows below a head.
+    """Return rows below a head, within ``columns`` if given.
 
-    :param columns: the width of the terminal, in columns; None: as wide as needed. The last cells
-        are cut first, and the first, which names the build, never.
+    The last cells are cut first, and the first, which names the build, never.
     """
     cells = [[escape(cell) for cell in row] for row in (head, *rows)]
     widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]

@@ -1,7 +1,5 @@
 """The routes of a blueprint as an OpenAPI 3.1 document; it needs apispec, the extra ``openapi``."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence

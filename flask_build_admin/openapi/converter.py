@@ -1,7 +1,5 @@
 """Fields of marshmallow as JSON Schema: what they load and what they dump."""
 
-from __future__ import annotations
-
 import re
 from copy import copy
 from typing import Any
@@ -10,7 +8,7 @@ from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import fields, missing, validate
 
 from ..representation import SCALARS
-from ..schema import Text, UnixTime, WholeNumber, at_least, at_most
+from ..schema import AnyField, Text, UnixTime, WholeNumber, at_least, at_most
 from ..store.limits import Utf8Length, storable
 from .document import JsonSchema
 
@@ -27,7 +25,7 @@ class BuildConverter(OpenAPIConverter):
 
     field_mapping = OpenAPIConverter.field_mapping | {UnixTime: ("integer", None)}
 
-    def field2property(self, field: fields.Field[Any]) -> JsonSchema:
+    def field2property(self, field: AnyField) -> JsonSchema:
         """Convert a field."""
         sizes = [one.limit for one in field.validators if isinstance(one, Utf8Length)]
         plain = copy(field)
@@ -49,12 +47,12 @@ class BuildConverter(OpenAPIConverter):
             schema["const"] = field.constant
         return {k: v for k, v in schema.items() if v is not None and k not in _OMITTED}
 
-    def field2type_and_format(self, field: fields.Field[Any], **kwargs: Any) -> JsonSchema:
+    def field2type_and_format(self, field: AnyField, **kwargs: Any) -> JsonSchema:
         """Convert the kind of a field; a number may be dumped as a string."""
         as_string = getattr(field, "as_string", False)
         return {"type": "string"} if as_string else super().field2type_and_format(field, **kwargs)
 
-    def field2range(self, field: fields.Field[Any], ret: JsonSchema) -> JsonSchema:
+    def field2range(self, field: AnyField, ret: JsonSchema) -> JsonSchema:
         """Convert the bounds of a number."""
         bounds: JsonSchema = {}
         for one in field.validators:
@@ -68,13 +66,13 @@ class BuildConverter(OpenAPIConverter):
                 bounds[name] = min(bounds.get(name, one.max), one.max)
         return bounds
 
-    def field2length(self, field: fields.Field[Any], **kwargs: Any) -> JsonSchema:
+    def field2length(self, field: AnyField, **kwargs: Any) -> JsonSchema:
         """Convert the bounds of a length; that of an object is the number of its properties."""
         bounds = super().field2length(field, **kwargs)
         unit = "Properties" if isinstance(field, fields.Mapping) else "Length"
         return {name.replace("Length", unit): size for name, size in bounds.items()}
 
-    def field2pattern(self, field: fields.Field[Any], **kwargs: Any) -> JsonSchema:
+    def field2pattern(self, field: AnyField, **kwargs: Any) -> JsonSchema:
         """Convert all regular expressions that JSON Schema can express."""
         text = isinstance(field, fields.String) and storable in field.validators
         patterns = [r"^[^\u0000]*$"] if text else []

@@ -3,8 +3,6 @@
 Source: docs/contract.md.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 JsonSchema = dict[str, Any]

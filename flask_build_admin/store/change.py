@@ -1,7 +1,5 @@
 """One change of one build in one transaction: lock, compare, assign, flush, record, commit."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Documents to values of the host's model and back, by the schema, on one database."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy

@@ -1,7 +1,5 @@
 """Errors of the database, translated: a refused row, an unavailable database, or a failure."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from sqlalchemy.exc import (

@@ -4,19 +4,17 @@ It accepts only what the schema accepts, and returns what the schema returns. Wh
 know (another field, a hook, a validator, an invalid value) it leaves to the schema.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from inspect import getattr_static
 from math import inf
 from operator import attrgetter, itemgetter
 from typing import Any
 
-from marshmallow import RAISE, fields, validate
+from marshmallow import RAISE, validate
 from sqlalchemy.orm.attributes import InstrumentedAttribute, instance_dict
 
 from ..representation import Document
-from ..schema import BuildSchema, Text, WholeNumber, members_of
+from ..schema import AnyField, BuildSchema, Text, WholeNumber, members_of
 from .limits import LONE_SURROGATE, Utf8Length, storable
 from .mapping import mapper_of
 
@@ -40,7 +38,7 @@ def compiles(schema: BuildSchema) -> bool:
     )
 
 
-def _known(field: fields.Field[Any]) -> bool:
+def _known(field: AnyField) -> bool:
     return (
         type(field) in _ZEROS
         and field.required

@@ -1,7 +1,5 @@
 """Revisions: the host's table of them, what a revision holds, and what an undo restores."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -196,10 +194,7 @@ class BuildHistory:
 
 
 def snapshot(codec: BuildCodec, build: Any, document: Document) -> Document:
-    """Return a document with null where an attribute is None but dumped as something else.
-
-    :param document: the build, dumped.
-    """
+    """Return the document of a build with null where an attribute is None, however dumped."""
     nulls = [
         key
         for key, attribute in codec.sources.items()
@@ -225,10 +220,8 @@ def members_to_restore(
 ) -> list[str]:
     """List the members that the undo of a revision restores.
 
-    :param document: the build as it is, dumped.
-    :param current: its snapshot.
-    :param before: the snapshot before the change of the revision.
-    :param after: the snapshot after it.
+    :param document: the build as it is, dumped; ``current`` is its snapshot.
+    :param before: the snapshot before the change of the revision; ``after`` the one after it.
     :raises UndoConflict: one of them has another value now than the change gave it.
     """
     fixed = {"id", *codec.protected}
@@ -244,12 +237,7 @@ def members_to_restore(
 def load_restored(
     codec: BuildCodec, document: Document, before: Document, members: list[str]
 ) -> LoadedBuild:
-    """Validate the build with some members as they were.
-
-    :param document: the build as it is, dumped.
-    :param before: the snapshot that has the values of these members.
-    :raises InvalidBuild: it is no build that the host can store.
-    """
+    """Validate the document of a build with some members as they were in a snapshot."""
     dumped = dump_snapshot(codec, {key: before[key] for key in members})
     loaded = codec.load(document | dumped)
     nulls = {

@@ -1,12 +1,11 @@
 """What the host's columns hold on one database, as validators of the members."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
+from math import inf
 from typing import Any
 
-from marshmallow import ValidationError, fields, validate
+from marshmallow import ValidationError, validate
 from sqlalchemy import (
     CHAR,
     BigInteger,
@@ -24,7 +23,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from ..schema import UnixTime, at_least, at_most
+from ..schema import AnyField, UnixTime, at_least, at_most
 
 Limit = Callable[[Any], Any]
 
@@ -83,7 +82,7 @@ class Utf8Length(validate.Validator):
         return value
 
 
-def add_limits(field: fields.Field[Any], column: Column[Any] | None, dialect: Dialect) -> None:
+def add_limits(field: AnyField, column: Column[Any] | None, dialect: Dialect) -> None:
     """Add to one field what every database, and its column on this database, require.
 
     The field is changed in place: it must belong to a schema instance of the caller's own.
@@ -94,12 +93,11 @@ def add_limits(field: fields.Field[Any], column: Column[Any] | None, dialect: Di
         return
     if isinstance(field, UnixTime) and field.aware is None:
         field.aware = getattr(column.type, "timezone", False)
-    for added in _limits(column, dialect):
-        if not _implied(added, own):
-            field.validators.append(added)
+    bounds = [one.min for one in own if isinstance(one, validate.Range) and one.min is not None]
+    field.validators += _limits(column, dialect, max(bounds, default=-inf))
 
 
-def returns_as_written(field: fields.Field[Any], column: Column[Any], dialect: Dialect) -> bool:
+def returns_as_written(field: AnyField, column: Column[Any], dialect: Dialect) -> bool:
     """Check whether a column on this database returns exactly what the field gives it.
 
     ``CHAR`` pads or strips, ``FLOAT``, ``NUMERIC`` and MariaDB's ``DATETIME`` round, ``JSONB``
@@ -112,7 +110,8 @@ def returns_as_written(field: fields.Field[Any], column: Column[Any], dialect: D
     return isinstance(column_type, _EXACT) and not isinstance(column.type, CHAR)
 
 
-def _limits(column: Column[Any], dialect: Dialect) -> Iterator[Limit]:
+def _limits(column: Column[Any], dialect: Dialect, minimum: float) -> Iterator[Limit]:
+    """Yield the limits of a column, without a lower bound that ``minimum`` implies."""
     column_type = column.type.dialect_impl(dialect)
     if isinstance(column_type, TypeDecorator):
         return  # it may accept and convert anything
@@ -129,22 +128,17 @@ def _limits(column: Column[Any], dialect: Dialect) -> Iterator[Limit]:
         elif column_type.length is not None and not isinstance(column.type, TextType):
             yield validate.Length(max=column_type.length, error="longer than {max} characters")
     elif isinstance(column_type, Boolean):
-        yield at_least(0)
-        yield at_most(1)
+        yield from _range(0, 1, minimum)
     elif isinstance(column_type, Integer):
         # SQLite's integers hold 64 bits whatever they are called.
         bits = next(bits for kind, bits in _BITS if isinstance(column_type, kind))
         bits = 64 if dialect.name == "sqlite" else bits
         unsigned = getattr(column_type, "unsigned", False) and dialect.name != "sqlite"
-        yield at_least(0 if unsigned else -(2 ** (bits - 1)))
-        yield at_most(2**bits - 1 if unsigned else 2 ** (bits - 1) - 1)
+        lowest = 0 if unsigned else -(2 ** (bits - 1))
+        yield from _range(lowest, lowest + 2**bits - 1, minimum)
 
 
-def _implied(added: Limit, own: list[Any]) -> bool:
-    """Check whether the field's own lower bound is at least as strict as the added one."""
-    return isinstance(added, validate.Range) and any(
-        isinstance(one, validate.Range)
-        and None not in (one.min, added.min)
-        and one.min >= added.min
-        for one in own
-    )
+def _range(lowest: int, highest: int, minimum: float) -> Iterator[Limit]:
+    if lowest > minimum:
+        yield at_least(lowest)
+    yield at_most(highest)

@@ -1,7 +1,5 @@
 """Find the one build that has an id, and lock it on every database."""
 
-from __future__ import annotations
-
 from functools import cached_property
 from typing import Any, NamedTuple
 

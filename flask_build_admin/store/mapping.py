@@ -1,7 +1,5 @@
 """The host's mapped class: its mapper, the column of an attribute, and what does not fit."""
 
-from __future__ import annotations
-
 import inspect
 from typing import Any
 

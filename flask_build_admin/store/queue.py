@@ -1,16 +1,14 @@
 """The unfinished builds, pending or running, the newest first."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from marshmallow import ValidationError, fields
+from marshmallow import ValidationError
 from sqlalchemy import Column, ColumnElement, and_, false, or_, select
 
 from ..exceptions import ConfigurationError, require_names
 from ..representation import Document
-from ..schema import BuildSchema
+from ..schema import AnyField, BuildSchema
 from .locking import BuildQuery, Database
 from .mapping import column_of, member_of
 
@@ -73,7 +71,7 @@ class BuildQueue:
         return [codec.dump(build) for build in found.unique().scalars()]
 
     def _bounds(
-        self, created: fields.Field[Any], after: int | None, before: int | None
+        self, created: AnyField, after: int | None, before: int | None
     ) -> Iterator[ColumnElement[bool]]:
         # In whole seconds, as they are dumped: the column may have fractions. A second that the
         # column cannot hold is later than any that it does.
@@ -92,9 +90,7 @@ class BuildQueue:
         return or_(self._created < that, tied, unknown)
 
 
-def _column(
-    model: type[Any], schema: BuildSchema, key: str
-) -> tuple[Column[Any], fields.Field[Any]]:
+def _column(model: type[Any], schema: BuildSchema, key: str) -> tuple[Column[Any], AnyField]:
     member = member_of(schema, key)
     column = column_of(model, member.attribute)
     if column is None:
@@ -105,7 +101,7 @@ def _column(
     return column, member.field
 
 
-def _accepts(field: fields.Field[Any], value: Any) -> bool:
+def _accepts(field: AnyField, value: Any) -> bool:
     try:
         field.deserialize(value)
     except ValidationError:

@@ -1,7 +1,5 @@
 """``BuildStore``: find, overwrite, undo and list builds, without HTTP."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any
@@ -32,9 +30,11 @@ _not_blank = validate.Regexp(r"[\s\S]*[^\s\x1c-\x1f\x85\ufeff]", error="blank")
 class BuildStore:
     """The builds of the host: its model, in its session, by the schema.
 
-    The options are those of ``BuildAdmin``, which is a store behind HTTP.
+    The options are those of ``BuildAdmin``, which is a store behind HTTP. In its methods
+    ``build_id`` is the id as text, as in a path or on a command line. Each of them may raise
+    ``BuildNotFound``, and ``DatabaseUnavailable`` if the database cannot answer now.
 
-    :raises ConfigurationError: one of these is invalid, or they do not fit each other.
+    :raises ConfigurationError: an option is invalid, or they do not fit each other.
     """
 
     def __init__(
@@ -82,10 +82,7 @@ class BuildStore:
     def find(self, build_id: str, precondition: Precondition | None = None) -> Representation:
         """Return one build.
 
-        :param build_id: the id as text, as in a path or on a command line.
         :param precondition: called with the build; it raises to refuse.
-        :raises BuildNotFound: there is none.
-        :raises DatabaseUnavailable: the database cannot answer now.
         """
         with reading(self._current()) as session:
             database = self._database(session)
@@ -104,9 +101,7 @@ class BuildStore:
         :returns: the build as stored, and what was changed.
         :raises InvalidBuild: the document is no build that the host can store.
         :raises InvalidParameter: the reason is missing, or cannot be stored.
-        :raises BuildNotFound: no build has this id.
         :raises BuildConflict: the database refuses the row.
-        :raises DatabaseUnavailable: the database cannot answer now.
         """
         with transaction(self._current()) as session:
             database = self._database(session, options)
@@ -123,7 +118,6 @@ class BuildStore:
         Members that the revision has not changed, and protected ones, stay as they are. An undo is
         a change like any other: validated, recorded, and it can be undone.
 
-        :param build_id: the id as text, as in a path or on a command line.
         :param revision_id: the ``id`` of the revision.
         :raises RevisionNotFound: the build has no such revision.
         :raises UndoConflict: a member no longer has the value that the revision gave it.
@@ -145,11 +139,8 @@ class BuildStore:
     ) -> list[Revision]:
         """Return the revisions of a build, the newest first.
 
-        :param build_id: the id as text, as in a path or on a command line.
         :param limit: the most revisions to return.
         :param before: only revisions with a lesser id.
-        :raises BuildNotFound: there is no such build.
-        :raises DatabaseUnavailable: the database cannot answer now.
         """
         history = self._require_history()
         with reading(self._current()) as session:
@@ -182,8 +173,6 @@ class BuildStore:
         :param after: only builds created later than this UNIX epoch second.
         :param before: only builds created earlier than this UNIX epoch second.
         :param below: only builds that stand below the build with this id, as text.
-        :raises BuildNotFound: there is no build ``below``.
-        :raises DatabaseUnavailable: the database cannot answer now.
         """
         if self._queue is None:
             raise ConfigurationError("There is no queue: pass queue_statuses=.")

@@ -1,7 +1,5 @@
 """All or nothing: whatever fails, the session is rolled back and can be used again."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
