@@ -1,7 +1,7 @@
 """A blueprint with which the administrators of a Flask CI server repair builds."""
 
 from .blueprint import BuildAdmin
-from .schema import BuildSchema, Text, UnixTime, WholeNumber
+from .schema import BuildSchema, Choice, Flag, Text, UnixTime, WholeNumber
 from .signals import build_updated, build_updating
 from .store import BuildRevisionMixin, BuildStore
 
@@ -10,6 +10,8 @@ __all__ = [
     "BuildRevisionMixin",
     "BuildSchema",
     "BuildStore",
+    "Choice",
+    "Flag",
     "Text",
     "UnixTime",
     "WholeNumber",

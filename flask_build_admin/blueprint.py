@@ -20,6 +20,7 @@ from .exceptions import ConfigurationError, require_names
 from .schema import BuildSchema
 from .store import BuildStore
 from .store.queue import UNFINISHED
+from .store.transactions import log
 
 View = Callable[..., Response]
 
@@ -52,6 +53,9 @@ class BuildAdmin(Blueprint):
     :param url_prefix: before ``/build``.
     :raises ConfigurationError: one of these is invalid; says how to fix it.
     """
+
+    #: APIFlask asks every blueprint of its app for this before it describes the host's own routes.
+    enable_openapi = False
 
     def __init__(
         self,
@@ -107,8 +111,7 @@ class BuildAdmin(Blueprint):
         one = "/build/<build_id>"
         self._route("/build", "overwrite", {"PUT": views.overwrite})
         self._route(one, "fetch", dict.fromkeys(("GET", "HEAD"), views.fetch))
-        if self.store.has_queue:
-            self._route("/builds/queue", "queue", dict.fromkeys(("GET", "HEAD"), views.queue))
+        self._route("/builds/queue", "queue", dict.fromkeys(("GET", "HEAD"), views.queue))
         if self.store.has_history:
             revisions = dict.fromkeys(("GET", "HEAD"), views.revisions)
             self._route(f"{one}/revisions", "revisions", revisions)
@@ -136,7 +139,8 @@ class BuildAdmin(Blueprint):
             raise ConfigurationError(
                 f"There is no {error.name}: install it by pip install 'Flask-Build-Admin[openapi]'."
             ) from error
-        endpoints = {f"{name}.{route}" for name in names for route in PARAMETERS}
+        routes = {*PARAMETERS} - ({"queue"} if not self.store.has_queue else set())
+        endpoints = {f"{name}.{route}" for name in names for route in routes}
         root = request.script_root if request else current_app.config["APPLICATION_ROOT"]
         return describe(
             [rule for rule in current_app.url_map.iter_rules() if rule.endpoint in endpoints],
@@ -160,6 +164,8 @@ class BuildAdmin(Blueprint):
                 " register_blueprint() another cli_group."
             )
         super().register(app, options)
+        if problem := self.store.queue_problem:
+            log.warning("%s has no queue: %s", options.get("name", self.name), problem)
 
     def _route(self, rule: str, endpoint: str, views: Mapping[str, View]) -> None:
         allowed = sorted({*views, "OPTIONS"})

@@ -1,9 +1,12 @@
 """The contract's 25 members of a build, and the kinds of field that they are made of."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from marshmallow import Schema, fields, validate
+
+from .exceptions import ConfigurationError
 
 MISSING = "missing"
 NULL = "null"
@@ -13,8 +16,9 @@ AnyField: TypeAlias = "fields.Field[Any]"
 
 if TYPE_CHECKING:
     _DateTimeField = fields.Field[datetime]
+    _ChoiceField = fields.Field[Any]
 else:  # marshmallow 3 cannot subscript it at run time
-    _DateTimeField = fields.Field
+    _DateTimeField = _ChoiceField = fields.Field
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
@@ -40,15 +44,23 @@ class WholeNumber(fields.Integer):
     """A JSON integer; ``1.0``, ``"1"`` and ``true`` are refused. NULL is dumped as 0.
 
     :param minimum: the least value allowed.
+    :param zero_is_null: whether a change to 0 stores NULL, for a model in which NULL, and not 0,
+        means "not yet". A 0 that the column has stays until the member is changed.
     :param options: as of any marshmallow field; ``required`` is True by default.
     """
 
     default_error_messages = {"invalid": "not an integer"}
 
-    def __init__(self, *, minimum: int = 0, **options: Any) -> None:
+    def __init__(self, *, minimum: int = 0, zero_is_null: bool = False, **options: Any) -> None:
         options.setdefault("required", True)
         options.setdefault("validate", at_least(minimum))
         super().__init__(strict=True, **options)
+        self.zero_is_null = zero_is_null
+
+    def deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        """Validate a value, and return what the model has for it."""
+        number = super().deserialize(value, *args, **kwargs)
+        return None if number == 0 and self.zero_is_null else number
 
     def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         return 0 if value is None else super()._serialize(value, *args, **kwargs)
@@ -78,12 +90,14 @@ class Text(fields.String):
 
 
 class UnixTime(_DateTimeField):
-    """A JSON integer of UNIX epoch seconds for a datetime column; 0 stands for NULL.
+    """A JSON integer of UNIX epoch seconds for a datetime column. NULL is dumped as 0.
 
     A fraction of a second is not dumped. A put that leaves the member unchanged keeps it.
 
     :param aware: whether the model holds aware datetimes (True) or naive ones in UTC (False);
         None: as ``DateTime(timezone=…)`` of the column says, naive if there is no column.
+    :param zero_is_null: whether a change to 0 stores NULL; False: 1970-01-01T00:00:00, for a column
+        that is NOT NULL.
     :param options: as of any marshmallow field; ``required`` is True by default.
     """
 
@@ -96,10 +110,13 @@ class UnixTime(_DateTimeField):
     #: 9999-12-31T23:59:59Z, the last second that a datetime holds.
     latest = 253_402_300_799
 
-    def __init__(self, *, aware: bool | None = None, **options: Any) -> None:
+    def __init__(
+        self, *, aware: bool | None = None, zero_is_null: bool = True, **options: Any
+    ) -> None:
         options.setdefault("required", True)
         super().__init__(**options)
         self.aware = aware
+        self.zero_is_null = zero_is_null
 
     def _serialize(self, value: datetime | None, *args: Any, **kwargs: Any) -> int:
         return 0 if value is None else to_unix_time(value)
@@ -111,9 +128,71 @@ class UnixTime(_DateTimeField):
             raise self.make_error("early")
         if value > self.latest:
             raise self.make_error("late", latest=self.latest)
-        if value == 0:
+        if value == 0 and self.zero_is_null:
             return None
         return (_EPOCH + value * _SECOND).replace(tzinfo=UTC if self.aware else None)
+
+
+class Flag(fields.Boolean):
+    """JSON ``true`` or ``false``; marshmallow's own takes ``"yes"`` and 1, too.
+
+    NULL is dumped as false; with ``allow_none=True``, as null.
+
+    :param options: as of any marshmallow field; ``required`` is True by default.
+    """
+
+    default_error_messages = {"invalid": "not true or false"}
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("required", True)
+        super().__init__(**options)
+
+    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> bool | None:
+        return None if value is None and self.allow_none else bool(value)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> bool:
+        if type(value) is not bool:
+            raise self.make_error("invalid")
+        return value
+
+
+class Choice(_ChoiceField):
+    """A JSON string, one of several, each of which stands for a value of the column.
+
+    A value of the column that none of them stands for is dumped as text, and NULL as ``""``; with
+    ``allow_none=True``, as null. It can be changed to one of the choices.
+
+    :param choices: from each string to its value; None: NULL.
+    :param options: as of any marshmallow field; ``required`` is True by default.
+    :raises ConfigurationError: there is no choice, one is no string, or two have the same value.
+    """
+
+    default_error_messages = {"invalid": "not one of {choices}"}
+
+    def __init__(self, choices: Mapping[str, Any], **options: Any) -> None:
+        options.setdefault("required", True)
+        super().__init__(**options)
+        self.choices = dict(choices)
+        values = [*self.choices.values()]
+        one_to_one = all(values.index(value) == at for at, value in enumerate(values))
+        if not values or not one_to_one or not all(isinstance(word, str) for word in self.choices):
+            raise ConfigurationError(
+                f"Choice({choices!r}) does not have one value for each JSON string: pass a mapping"
+                ' such as {"pending": 0, "running": None}, in which no value is repeated.'
+            )
+
+    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> str | None:
+        for word, known in self.choices.items():
+            if known == value:
+                return word
+        if value is None:
+            return None if self.allow_none else ""
+        return str(value)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        if type(value) is not str or value not in self.choices:
+            raise self.make_error("invalid", choices=", ".join(self.choices))
+        return self.choices[value]
 
 
 class BuildSchema(Schema):

@@ -15,6 +15,8 @@ ROOT = {
     "BuildRevisionMixin",
     "BuildSchema",
     "BuildStore",
+    "Choice",
+    "Flag",
     "Text",
     "UnixTime",
     "WholeNumber",

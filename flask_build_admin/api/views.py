@@ -73,6 +73,8 @@ class BuildViews:
     def queue(self, **_: Any) -> Response:
         """Return the unfinished builds, the newest first."""
         parameters = {"limit": DEFAULT_BUILDS} | self._parameters(request, "queue")
+        if not self._store.has_queue:
+            raise BuildNotFound("This server has no queue of builds.")
         try:
             builds = self._store.queue(**parameters)
         except BuildNotFound as error:

@@ -13,7 +13,7 @@ from marshmallow import ValidationError, fields
 
 from ..exceptions import InvalidJSON
 from ..representation import Document, decode
-from ..schema import UnixTime, members_of
+from ..schema import Choice, UnixTime, members_of
 from ..store import BuildStore, ChangeOptions
 from .formatting import UNITS
 
@@ -82,7 +82,7 @@ def load_assignments(store: BuildStore, assignments: tuple[str, ...]) -> Documen
 
 
 def _load_value(key: str, field: "fields.Field[Any] | None", text: str) -> Any:
-    if field is None or isinstance(field, fields.String):
+    if field is None or isinstance(field, fields.String | Choice):
         return text
     if text == "now" and (isinstance(field, UnixTime) or key in TIMES):
         return int(time.time())

@@ -125,8 +125,7 @@ def make_commands(store: BuildStore, openapi: Callable[[], Document]) -> Command
         """Print the OpenAPI document of the routes."""
         click.echo(json.dumps(openapi(), indent=2))
 
-    if store.has_queue:
-        _add_queue(group, store, as_json)
+    _add_queue(group, store, as_json)
     if store.has_history:
         _add_history(group, store)
     return group

@@ -8,7 +8,7 @@ from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import fields, missing, validate
 
 from ..representation import SCALARS
-from ..schema import AnyField, Text, UnixTime, WholeNumber, at_least, at_most
+from ..schema import AnyField, Choice, Flag, Text, UnixTime, WholeNumber, at_least, at_most
 from ..store.limits import Utf8Length, storable
 from .document import JsonSchema
 
@@ -23,14 +23,19 @@ _OMITTED = frozenset({"default", "nullable", "readOnly", "required", "writeOnly"
 class BuildConverter(OpenAPIConverter):
     """Convert fields without running code of the host's, which may need a request."""
 
-    field_mapping = OpenAPIConverter.field_mapping | {UnixTime: ("integer", None)}
+    field_mapping = OpenAPIConverter.field_mapping | {
+        Choice: ("string", None),
+        UnixTime: ("integer", None),
+    }
 
     def field2property(self, field: AnyField) -> JsonSchema:
         """Convert a field."""
         sizes = [one.limit for one in field.validators if isinstance(one, Utf8Length)]
         plain = copy(field)
         plain.load_default = missing
-        never_null = isinstance(field, Text | WholeNumber | UnixTime | fields.Constant)
+        never_null = isinstance(
+            field, Choice | Flag | Text | WholeNumber | UnixTime | fields.Constant
+        )
         plain.allow_none = field.allow_none or (field.dump_only and not never_null)
         plain.validators = [one for one in field.validators if _same_in_json(one)]
         plain.validators += [validate.Length(max=size) for size in sizes]  # of one byte or more
@@ -45,6 +50,8 @@ class BuildConverter(OpenAPIConverter):
         schema["description"] = " ".join(filter(None, sentences)) or None
         if isinstance(field, fields.Constant):
             schema["const"] = field.constant
+        if isinstance(field, Choice):
+            schema["enum"] = [*field.choices, *([None] if field.allow_none else [])]
         return {k: v for k, v in schema.items() if v is not None and k not in _OMITTED}
 
     def field2type_and_format(self, field: AnyField, **kwargs: Any) -> JsonSchema:

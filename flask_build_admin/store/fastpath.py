@@ -44,7 +44,7 @@ def _known(field: AnyField) -> bool:
         and field.required
         and not (field.allow_none or field.dump_only or field.load_only)
         and not (getattr(field, "pre_load", None) or getattr(field, "post_load", None))
-        and not getattr(field, "as_string", False)
+        and not (getattr(field, "as_string", False) or getattr(field, "zero_is_null", False))
         and all(_bounds(one, type(field)) is not None for one in field.validators)
     )
 

@@ -23,7 +23,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from ..schema import AnyField, UnixTime, at_least, at_most
+from ..schema import AnyField, Choice, UnixTime, at_least, at_most
 
 Limit = Callable[[Any], Any]
 
@@ -89,8 +89,8 @@ def add_limits(field: AnyField, column: Column[Any] | None, dialect: Dialect) ->
     """
     own = field.validators
     field.validators = [*own, storable]
-    if column is None:
-        return
+    if column is None or isinstance(field, Choice):
+        return  # the values of a Choice are the host's own
     if isinstance(field, UnixTime) and field.aware is None:
         field.aware = getattr(column.type, "timezone", False)
     bounds = [one.min for one in own if isinstance(one, validate.Range) and one.min is not None]

@@ -9,9 +9,21 @@ from sqlalchemy import inspect as sa_inspect
 from sqlalchemy.exc import ArgumentError, InvalidRequestError
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapper
+from sqlalchemy.sql.operators import ColumnOperators
 
 from ..exceptions import ConfigurationError
 from ..schema import BuildSchema, Member, members_of
+
+#: What a hybrid that is written for a build, and not for a query, may raise on the class.
+_NO_EXPRESSION = (
+    ArgumentError,
+    AttributeError,
+    InvalidRequestError,
+    LookupError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+)
 
 
 def mapper_of(
@@ -36,14 +48,24 @@ def column_of(model: type[Any], attribute: str) -> Column[Any] | None:
 
     :returns: None for a property, and for an expression that is more than a column.
     """
-    try:
-        expression = getattr(getattr(model, attribute), "expression", None)
-    except (AttributeError, TypeError, NotImplementedError, ArgumentError, InvalidRequestError):
-        return None  # a hybrid without an SQL expression
+    expression = getattr(expression_of(model, attribute), "expression", None)
     found = inspect.getattr_static(model, attribute, None)
     if isinstance(found, hybrid_property) and found.expr is not None:
         return None  # its own expression need not be what its setter assigns
     return expression if isinstance(expression, Column) else None
+
+
+def expression_of(model: type[Any], attribute: str) -> Any:
+    """Return what an attribute is in a query: a column's, a synonym's, or that of a hybrid.
+
+    :returns: None for whatever has no SQL expression, such as a property.
+    """
+    try:
+        found = getattr(model, attribute)
+    except _NO_EXPRESSION:
+        return None
+    is_relationship = attribute in mapper_of(model).relationships
+    return found if isinstance(found, ColumnOperators) and not is_relationship else None
 
 
 def member_of(schema: BuildSchema, key: str) -> Member:

@@ -1,16 +1,17 @@
 """The unfinished builds, pending or running, the newest first."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from marshmallow import ValidationError
-from sqlalchemy import Column, ColumnElement, and_, false, or_, select
+from sqlalchemy import ColumnElement, and_, false, or_, select
+from sqlalchemy.orm import aliased
 
-from ..exceptions import ConfigurationError, require_names
+from ..exceptions import ConfigurationError, InvalidParameter, require_names
 from ..representation import Document
-from ..schema import AnyField, BuildSchema
+from ..schema import AnyField, BuildSchema, Member, members_of
 from .locking import BuildQuery, Database
-from .mapping import column_of, member_of
+from .mapping import expression_of, member_of
 
 #: The statuses of an unfinished build, in the contract.
 UNFINISHED = ("pending", "running")
@@ -20,12 +21,15 @@ DEFAULT_BUILDS, MAX_BUILDS = 100, 1000
 
 
 class BuildQueue:
-    """Find the unfinished builds, by one statement on the host's columns.
+    """Find the unfinished builds, by one statement on the host's columns and hybrids.
+
+    The newest are those created last; where no query can sort by ``created``, those with the
+    greatest id.
 
     :param statuses: of unfinished builds, as the member ``status`` has them; by default those of
-        the contract that the schema accepts.
+        the contract that the host has.
     :raises ConfigurationError: no build can have one of the statuses, or no query can filter by the
-        status or the time.
+        status.
     """
 
     def __init__(
@@ -36,43 +40,42 @@ class BuildQueue:
         statuses: Collection[str] = UNFINISHED,
     ) -> None:
         require_names("queue_statuses", statuses)
-        self._status, status = _column(model, schema, "status")
-        self._created, created = _column(model, schema, "created")
-        self._query = query
-        if not _accepts(created, 1):
-            raise ConfigurationError(
-                f"{type(schema).__name__}.created is not in seconds, so no queue can be asked for"
-                " by it: make it a WholeNumber or a UnixTime, or pass queue_statuses=()."
-            )
-        accepted = [name for name in statuses if _accepts(status, name)]
-        if statuses is not UNFINISHED and (unknown := [*{*statuses} - {*accepted}]):
-            raise ConfigurationError(
-                f"queue_statuses has {unknown[0]!r}, which {type(schema).__name__}.status does not"
-                " take: name the statuses as the JSON has them."
-            )
-        self._values = [status.deserialize(name) for name in accepted]
+        self._model, self._id, self._query = model, member_of(schema, "id").attribute, query
+        self._unfinished = _unfinished(model, schema, statuses)
+        created = members_of(schema).get("created")
+        #: The attribute to sort by; None: by the id alone.
+        self._attribute = None if created is None else created.attribute
+        self._created: Any = self._attribute and expression_of(model, self._attribute)
+        self._in_seconds = created is not None and _accepts(created.field, 1)
 
     def newest(
         self, database: Database, limit: int, after: int | None, before: int | None, below: Any
     ) -> list[Document]:
         """Return the unfinished builds, the last created first; see ``BuildStore.queue``."""
         session, bind, codec = database
-        created = codec.members["created"].field
         query = self._query.every.where(
-            self._status.in_(self._values), *self._bounds(created, after, before)
+            self._unfinished, *self._bounds(codec.members, after, before)
         )
         if below is not None:
             query = query.where(self._below(below))
-        newest = self._created.desc()
-        if self._created.nullable and bind.dialect.name == "postgresql":
-            newest = newest.nulls_last()  # as the other databases do
-        query = query.order_by(newest, self._query.id.desc()).limit(limit)
+        if self._created is not None:
+            newest = self._created.desc()
+            if getattr(self._created, "nullable", True) and bind.dialect.name == "postgresql":
+                newest = newest.nulls_last()  # as the other databases do
+            query = query.order_by(newest)
+        query = query.order_by(self._query.id.desc()).limit(limit)
         found = session.execute(query, bind_arguments={"bind": bind})
         return [codec.dump(build) for build in found.unique().scalars()]
 
     def _bounds(
-        self, created: AnyField, after: int | None, before: int | None
+        self, members: Mapping[str, Member], after: int | None, before: int | None
     ) -> Iterator[ColumnElement[bool]]:
+        given = {"after": after, "before": before}
+        if asked := [name for name, second in given.items() if second is not None]:
+            if self._created is None or not self._in_seconds:
+                problem = ["these builds cannot be listed by when they were created"]
+                raise InvalidParameter(dict.fromkeys(asked, problem))
+            created = members["created"].field
         # In whole seconds, as they are dumped: the column may have fractions. A second that the
         # column cannot hold is later than any that it does.
         if after is not None:
@@ -83,22 +86,40 @@ class BuildQueue:
             yield or_(self._created < created.deserialize(before), self._created.is_(None))
 
     def _below(self, build_id: Any) -> ColumnElement[bool]:
-        that = select(self._created).where(self._query.id == build_id).scalar_subquery()
-        lesser = self._query.id < build_id
+        lesser: ColumnElement[bool] = self._query.id < build_id
+        if self._created is None:
+            return lesser
+        # Under another name, because the expression of a hybrid may refer to the build.
+        other: Any = aliased(self._model, flat=True)
+        created, found = getattr(other, str(self._attribute)), getattr(other, self._id) == build_id
+        that = select(created).where(found).scalar_subquery()
         tied = and_(self._created == that, lesser)
         unknown = and_(self._created.is_(None), or_(that.is_not(None), lesser))
         return or_(self._created < that, tied, unknown)
 
 
-def _column(model: type[Any], schema: BuildSchema, key: str) -> tuple[Column[Any], AnyField]:
-    member = member_of(schema, key)
-    column = column_of(model, member.attribute)
-    if column is None:
+def _unfinished(
+    model: type[Any], schema: BuildSchema, statuses: Collection[str]
+) -> ColumnElement[bool]:
+    """Return the condition that a build has one of the statuses."""
+    member = member_of(schema, "status")
+    status = expression_of(model, member.attribute)
+    if status is None:
         raise ConfigurationError(
-            f"{model.__name__}.{member.attribute} is no column, so no queue can be asked for by it:"
-            f" give the member {key!r} the attribute of one, or pass queue_statuses=()."
+            f"{model.__name__}.{member.attribute} is no column and no hybrid with an expression, so"
+            " no query can filter by it: give the member 'status' the attribute of one, or pass"
+            " queue_statuses=()."
         )
-    return column, member.field
+    accepted = [name for name in statuses if _accepts(member.field, name)]
+    unknown = [*{*statuses} - {*accepted}]
+    if unknown and (statuses is not UNFINISHED or not accepted):
+        raise ConfigurationError(
+            f"queue_statuses has {unknown[0]!r}, which {type(schema).__name__}.status does not"
+            " take: name the statuses as the JSON has them, or pass queue_statuses=()."
+        )
+    values = [member.field.deserialize(name) for name in accepted]
+    named = status.in_([value for value in values if value is not None])
+    return or_(named, status.is_(None)) if None in values else named
 
 
 def _accepts(field: AnyField, value: Any) -> bool:

@@ -1,7 +1,6 @@
 """``BuildStore``: find, overwrite, undo and list builds, without HTTP."""
 
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from typing import Any
 
 from marshmallow import ValidationError, fields, validate
@@ -67,12 +66,16 @@ class BuildStore:
         self._reason_column = None if history is None else column_of(history, "reason")
         self._require_reason = require_reason
         self._queue: BuildQueue | None = None
-        if queue_statuses is UNFINISHED:
-            # A host need not have a status and a time that a query can filter by.
-            with suppress(ConfigurationError):
-                self._queue = BuildQueue(model, instance, self._query)
-        elif queue_statuses:
-            self._queue = BuildQueue(model, instance, self._query, queue_statuses)
+        #: Why there is no queue, although the host has not chosen to have none.
+        self.queue_problem: str | None = None
+        if queue_statuses:
+            try:
+                self._queue = BuildQueue(model, instance, self._query, queue_statuses)
+            except ConfigurationError as error:
+                # By default: a host need not have a status that a query can filter by.
+                if queue_statuses is not UNFINISHED:
+                    raise
+                self.queue_problem = str(error)
         self._model = model
         self.schema = schema
         self._session = session
@@ -173,9 +176,11 @@ class BuildStore:
         :param after: only builds created later than this UNIX epoch second.
         :param before: only builds created earlier than this UNIX epoch second.
         :param below: only builds that stand below the build with this id, as text.
+        :raises InvalidParameter: the host has no ``created`` to filter by.
         """
         if self._queue is None:
-            raise ConfigurationError("There is no queue: pass queue_statuses=.")
+            problem = self.queue_problem or "pass queue_statuses=."
+            raise ConfigurationError(f"There is no queue: {problem}")
         with reading(self._current()) as session:
             database = self._database(session)
             start = None if below is None else database.codec.load_id(below)

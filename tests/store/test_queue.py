@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from flask import Flask
 from marshmallow import fields
 from sqlalchemy.dialects.mysql import DATETIME
-from sqlalchemy.orm import relationship
+from sqlalchemy.ext.hybrid import hybrid_property
+from sqlalchemy.orm import DeclarativeBase, Session, relationship
 
-from flask_build_admin import BuildAdmin, BuildSchema, UnixTime
+from flask_build_admin import BuildAdmin, BuildSchema, Choice, UnixTime, WholeNumber
 from flask_build_admin.exceptions import ConfigurationError
 from tests.support.databases import DATABASES
 from tests.support.hosts import ADMIN, OCTOCAT, URL, Build, Host, model_of, row_of
@@ -225,6 +227,28 @@ DERIVED = model_of("status", status=property(lambda self: "pending", lambda self
 OF_TIMES = model_of(created=sa.Column(sa.DateTime))
 
 
+OF_NAMES = model_of(
+    "status",
+    code=sa.Column(sa.Integer),
+    status=hybrid_property(lambda self: {1: "running"}[self.code], lambda self, value: None),
+)
+
+
+RELATED = model_of(
+    "status",
+    parent_id=sa.Column(sa.ForeignKey("builds.id")),
+    status=relationship("Build", remote_side="Build.id"),
+)
+
+
+class Protected(BuildSchema):
+    status = fields.String(dump_only=True)
+
+
+class Others(BuildSchema):
+    status = Choice({"queued": "Q", "done": "D"})
+
+
 def test_the_contracts_statuses_are_asked_for_as_far_as_the_host_knows_them(
     make_host: MakeHost, database_url: str
 ) -> None:
@@ -233,24 +257,49 @@ def test_the_contracts_statuses_are_asked_for_as_far_as_the_host_knows_them(
     assert ids(queue(host)) == [1]
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"schema": WithoutStatus},
-        {"model": DERIVED, "rows": [row_of("status")]},
-        {"model": OF_TIMES, "schema": Iso, "rows": []},
-        {"queue_statuses": ()},
-    ],
-    ids=["no_status", "no_column", "no_seconds", "not_wanted"],
-)
-def test_a_host_without_a_queue_has_no_such_route(
-    make_host: MakeHost, sqlite_url: str, options: dict[str, Any]
+NO_QUEUE: dict[str, tuple[dict[str, Any], str | None]] = {
+    "no status": ({"schema": WithoutStatus}, "WithoutStatus has no member 'status'"),
+    "no column": ({"model": DERIVED, "rows": [row_of("status")]}, "Build.status is no column"),
+    "a relationship": ({"model": RELATED, "schema": Protected, "rows": []}, "Build.status is no"),
+    "an error": ({"model": OF_NAMES, "rows": [row_of("status", code=1)]}, "Build.status is no col"),
+    "other words": ({"schema": Others, "rows": []}, "has 'pending', which Others.status does not"),
+    "not wanted": ({"queue_statuses": ()}, None),
+}
+
+
+@pytest.mark.parametrize("case", NO_QUEUE)
+def test_a_queue_that_cannot_be_is_logged_and_a_404(
+    make_host: MakeHost, sqlite_url: str, case: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    options, problem = NO_QUEUE[case]
     host = make_host(sqlite_url, **options)
+    logged = [record.getMessage() for record in caplog.records]
+    if problem is None:
+        assert logged == []
+    else:
+        [line] = logged
+        assert line.startswith("build_admin has no queue: ")
+        assert problem in line
     answer = queue(host)
-    assert (answer.status_code, answer.mimetype) == (404, "text/html")
-    with pytest.raises(ConfigurationError, match="pass queue_statuses="):
+    assert (answer.status_code, answer.json) == (
+        404,
+        {"error": "This server has no queue of builds."},
+    )
+    assert host.client.get(QUEUE).status_code == 401
+    assert host.client.post(QUEUE, headers=ADMIN).status_code == 405
+    with host.app.app_context():
+        assert f"{QUEUE}" not in host.blueprint.openapi()["paths"]
+    with pytest.raises(ConfigurationError, match=problem or "pass queue_statuses="):
         host.blueprint.store.queue()
+    told = host.app.test_cli_runner().invoke(args=["build-admin", "queue"])
+    assert told.exit_code == 1
+    assert "There is no queue: " in told.output
+
+
+def test_the_log_names_the_registration(caplog: pytest.LogCaptureFixture) -> None:
+    blueprint = BuildAdmin(DERIVED, lambda: Session(), lambda view: view)
+    Flask("host").register_blueprint(blueprint, name="again")
+    assert "again has no queue: Build.status is no column" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -263,13 +312,122 @@ def test_a_host_without_a_queue_has_no_such_route(
         ),
         ({"schema": WithoutStatus, "queue_statuses": ["x"]}, "no member 'status'"),
         ({"model": DERIVED, "queue_statuses": ["x"]}, "Build.status is no column.*'status'"),
-        ({"model": OF_TIMES, "schema": Iso, "queue_statuses": ["x"]}, "Iso.created is not in sec"),
     ],
 )
 def test_a_queue_that_cannot_work_is_refused(options: dict[str, Any], told: str) -> None:
     good: dict[str, Any] = {"model": Build, "session": lambda: None, "auth": lambda view: view}
     with pytest.raises(ConfigurationError, match=told):
         BuildAdmin(**(good | options))
+
+
+class WithoutCreated(BuildSchema):
+    class Meta:
+        exclude = ("created",)
+
+
+DERIVED_TIME = model_of("created", created=property(lambda self: self.id, lambda self, value: None))
+
+
+@pytest.mark.parametrize(
+    ("options", "left_out"),
+    [
+        ({"schema": WithoutCreated}, ()),
+        ({"model": DERIVED_TIME}, ("created",)),
+    ],
+    ids=["no member", "no column"],
+)
+def test_without_a_time_of_creation_the_greatest_ids_come_first(
+    make_host: MakeHost, database_url: str, options: dict[str, Any], left_out: tuple[str, ...]
+) -> None:
+    rows = [
+        {name: value for name, value in one.items() if name not in left_out} for one in BUILDS[:4]
+    ]
+    host = make_host(database_url, rows=rows, **options)
+    assert ids(queue(host)) == [4, 2, 1]
+    assert ids(queue(host, limit=2)) == [4, 2]
+    assert ids(queue(host, below=2)) == [1]
+    host.execute("DELETE FROM builds WHERE id = 4")
+    assert ids(queue(host, below=4)) == [2, 1]
+    cannot = "these builds cannot be listed by when they were created"
+    refused = queue(host, after=1, before=9)
+    assert refused.status_code == 400
+    assert refused.json == {"error": f"after: {cannot}; before: {cannot}"}
+    told = host.app.test_cli_runner().invoke(args=["build-admin", "queue", "--older-than", "1h"])
+    assert (told.exit_code, cannot in told.output) == (1, True)
+    assert host.app.test_cli_runner().invoke(args=["build-admin", "queue"]).exit_code == 0
+
+
+def test_a_time_that_is_not_in_seconds_sorts_all_the_same(
+    make_host: MakeHost, database_url: str
+) -> None:
+    at = [datetime(2020, 1, 1), None, datetime(2020, 1, 2)]
+    rows = [row_of(id=n, number=n, created=one, status="running") for n, one in enumerate(at, 1)]
+    host = make_host(database_url, model=OF_TIMES, schema=Iso, rows=rows)
+    assert ids(queue(host)) == [3, 1, 2]
+    assert ids(queue(host, below=1)) == [2]
+    assert queue(host, before=9).status_code == 400
+
+
+def test_status_and_time_may_be_hybrids_with_an_expression(
+    make_host: MakeHost, database_url: str
+) -> None:
+    class Base(DeclarativeBase):
+        pass
+
+    class State(Base):
+        __tablename__ = "states"
+        id = sa.Column(sa.Integer, primary_key=True, autoincrement=False)
+        build_id: Any = sa.Column(sa.ForeignKey("builds.id"))
+        name = sa.Column(sa.String(20))
+        at = sa.Column(sa.BigInteger)
+
+    class Other(Base):
+        __tablename__ = "builds"
+        id = sa.Column(sa.Integer, primary_key=True, autoincrement=False)
+        states = relationship(State, order_by=State.id, lazy="selectin")
+
+        @hybrid_property
+        def status(self) -> Any:
+            return self.states[-1].name if self.states else None
+
+        @status.inplace.expression
+        @classmethod
+        def _status(cls) -> Any:
+            newest: Any = sa.select(State.name).where(State.build_id == cls.id)
+            return newest.order_by(State.id.desc()).limit(1).scalar_subquery()
+
+        @hybrid_property
+        def created(self) -> Any:
+            return self.states[0].at if self.states else None
+
+        @created.inplace.expression
+        @classmethod
+        def _created(cls) -> Any:
+            return (
+                sa.select(sa.func.min(State.at)).where(State.build_id == cls.id).scalar_subquery()
+            )
+
+    class OfStates(BuildSchema):
+        class Meta:
+            fields = ("id", "status", "created")
+
+        status = Choice({"pending": "P", "running": "R", "done": "D", "lost": None}, dump_only=True)
+        created = WholeNumber(dump_only=True)
+
+    states = ["PR", "P", "PD", "PR", ""]
+    rows = [
+        {"id": n, "states": [State(id=10 * n + i, name=name, at=n) for i, name in enumerate(names)]}
+        for n, names in enumerate(states, 1)
+    ]
+    wanted = ("pending", "running", "lost")
+    options: dict[str, Any] = {"model": Other, "schema": OfStates, "rows": rows}
+    host = make_host(database_url, queue_statuses=wanted, **options)
+    assert ids(queue(host)) == [4, 2, 1, 5]
+    assert [one["status"] for one in queue(host).json] == ["running", "pending", "running", "lost"]
+    for last, left in {4: [2, 1, 5], 2: [1, 5], 1: [5], 5: []}.items():
+        assert ids(queue(host, below=last)) == left
+    assert ids(queue(host, after=1)) == [4, 2]
+    assert ids(queue(host, before=2)) == [1, 5]
 
 
 SERIES = {
