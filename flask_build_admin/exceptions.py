@@ -134,6 +134,12 @@ def plain(text: str) -> str:
     )
 
 
+def one_line(text: str) -> str:
+    """Make text plain, and cut it to the length of a line."""
+    line = plain(" ".join(text.split()))
+    return line if len(line) <= LINE else f"{line[: LINE - 1]}…"
+
+
 def require_names(option: str, names: Collection[str]) -> None:
     """Check that an option is not one string, whose letters would be taken for names."""
     if isinstance(names, str):

@@ -10,7 +10,7 @@ from blinker import Signal
 from sqlalchemy.orm import object_mapper
 from sqlalchemy.orm.attributes import flag_modified, instance_dict
 
-from ..exceptions import BuildConflict, InvalidBuild
+from ..exceptions import BuildConflict, InvalidBuild, one_line
 from ..representation import Document, Representation, changes_between, same
 from ..signals import build_updated, build_updating
 from .codec import LoadedBuild
@@ -131,8 +131,10 @@ class BuildChange:
             refusals = (ValueError, TypeError, AttributeError) if value is None else (ValueError,)
             try:
                 setattr(self.build, attribute, value)
-            except refusals:
-                problems[key] = ["refused by the model"]
+            except refusals as error:
+                # A ValueError is written for whoever sent the value, and the other two are not.
+                sentence = one_line(str(error)) if isinstance(error, ValueError) else ""
+                problems[key] = [sentence or "refused by the model"]
                 continue
             # SQLAlchemy takes [1] and [True] for equal, and would keep the one for the other.
             nested = isinstance(value, dict | list)

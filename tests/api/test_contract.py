@@ -122,7 +122,7 @@ TABLE = [
         400,
         "a value that the model refuses",
         members={"branch": "refused"},
-        fields={"branch": ["refused by the model"]},
+        fields={"branch": ["no such branch"]},
     ),
     Row("11", 409, "a row that breaks a constraint", members={"title": "taken"}),
     Row("12", 200, "a change", tells="ETag"),
@@ -139,7 +139,7 @@ class Schema(BuildSchema):
 
 def refuse(build: object, key: str, value: str) -> str:
     if value == "refused":
-        raise ValueError(value)
+        raise ValueError("no such branch")
     return value
 
 

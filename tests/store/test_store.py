@@ -92,18 +92,30 @@ def test_only_what_differs_is_assigned(make_host: MakeHost, sqlite_url: str) -> 
     assert assigned == [("title", "x")]
 
 
-def test_a_model_that_refuses_a_value_is_heard(make_host: MakeHost, sqlite_url: str) -> None:
+@pytest.mark.parametrize(
+    ("raised", "problem"),
+    [
+        ("not from failed to in_progress", "not from failed to in_progress"),
+        ("", "refused by the model"),
+        ("100 %\n\tof\x1b it", "100 \\u0025 of\\u001b it"),
+        ("x" * 500, "x" * 500),
+        ("x" * 501, "x" * 499 + "…"),
+    ],
+)
+def test_what_the_model_says_of_a_value_is_passed_on(
+    make_host: MakeHost, sqlite_url: str, raised: str, problem: str
+) -> None:
     def refuse(self: Any, key: str, value: Any) -> Any:
         if value == "odd":
-            raise ValueError("secret")
+            raise ValueError(raised)
         return value
 
     host = make_host(sqlite_url, model=model_of(refuse=validates("title", "status")(refuse)))
     refused = host.put(OCTOCAT | {"title": "odd", "status": "odd", "branch": "x"})
     assert refused.status_code == 400
-    told = ["refused by the model"]
-    assert refused.json["fields"] == {"status": told, "title": told}
-    assert "secret" not in refused.text
+    assert refused.json["fields"] == {"status": [problem], "title": [problem]}
+    if len(problem) < 100:
+        assert refused.json["error"] == f"status: {problem}; title: {problem}"
     assert host.row() == OCTOCAT
 
 
