@@ -82,7 +82,10 @@ def _getter(self: Any) -> Any:
             },
             "Build.id is a property",
         ),
-        ({"model": model_of(status=sa.Column(sa.Enum(Status)))}, "Build.status holds an enum"),
+        (
+            {"model": model_of(status=sa.Column(sa.Enum(Status)))},
+            "Build.status holds Status",
+        ),
         ({"session": object()}, "does not return the current Session.*db.session"),
         ({"session": Session()}, "does not return the current Session"),
         ({"session": Session}, "does not return the current Session"),

@@ -11,7 +11,7 @@ from ..representation import Document, changed_members, changes_between, same
 from ..schema import to_unix_time
 from .codec import BuildCodec, LoadedBuild
 from .locking import Database
-from .mapping import column_of, mapper_of
+from .mapping import column_of, mapper_of, python_type
 
 _COLUMNS = ("id", "build_id", "at", "actor", "reason", "before", "after")
 
@@ -177,7 +177,7 @@ class BuildHistory:
         return found[:limit]
 
     def _check_columns(self, id_column: sa.Column[Any] | None) -> None:
-        held, needed = _python_type(self._build_id), _python_type(id_column)
+        held, needed = python_type(self._build_id), python_type(id_column)
         if held is not needed and object not in (held, needed):
             raise ConfigurationError(
                 f"{self._name}.build_id holds {held.__name__}, but the id of a build is"
@@ -257,11 +257,3 @@ def _revision_of(codec: BuildCodec, row: Any) -> Revision:
 def _same_build(codec: BuildCodec, one: Any, other: Any) -> bool:
     # The collation of this table may find "abc" for "ABC" where that of the builds does not.
     return same(codec.dump_id(one), codec.dump_id(other))
-
-
-def _python_type(column: sa.Column[Any] | None) -> type[Any]:
-    """Return the type of what a column holds; object if it is unknown."""
-    try:
-        return object if column is None else column.type.python_type
-    except NotImplementedError:
-        return object

@@ -1,15 +1,13 @@
-"""The host's mapped class: its mapper, the column of an attribute, and what does not fit."""
+"""The host's mapped class: its mapper, and what an attribute is in the database."""
 
 import inspect
 from typing import Any
 
-from marshmallow import fields
 from sqlalchemy import Column
 from sqlalchemy import inspect as sa_inspect
 from sqlalchemy.exc import ArgumentError, InvalidRequestError
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapper
-from sqlalchemy.sql.operators import ColumnOperators
 
 from ..exceptions import ConfigurationError
 from ..schema import BuildSchema, Member, members_of
@@ -62,10 +60,11 @@ def expression_of(model: type[Any], attribute: str) -> Any:
     """
     try:
         found = getattr(model, attribute)
+        expression = getattr(found, "expression", None)
     except _NO_EXPRESSION:
         return None
-    is_relationship = attribute in mapper_of(model).relationships
-    return found if isinstance(found, ColumnOperators) and not is_relationship else None
+    no_query = expression is None or attribute in mapper_of(model).relationships
+    return None if no_query else found
 
 
 def member_of(schema: BuildSchema, key: str) -> Member:
@@ -78,50 +77,9 @@ def member_of(schema: BuildSchema, key: str) -> Member:
     raise ConfigurationError(f"{type(schema).__name__} has no member {key!r}.")
 
 
-def check_members(model: type[Any], schema: BuildSchema) -> None:
-    """Check that the model has what every member of the schema needs.
-
-    :raises ConfigurationError: names the member, the model and the way out.
-    """
-    for member in members_of(schema).values():
-        if problem := _problem(model, member):
-            raise ConfigurationError(f"{type(schema).__name__}.{member.name} {problem}")
-    attribute = member_of(schema, "id").attribute
-    if isinstance(inspect.getattr_static(model, attribute), property):
-        raise ConfigurationError(
-            f"{model.__name__}.{attribute} is a property, and no query can find a build by it:"
-            " give the member 'id' the attribute of a column, a synonym or a hybrid."
-        )
-
-
-def _problem(model: type[Any], member: Member) -> str | None:
-    if member.field.load_only:
-        return (
-            "is load_only, but what is fetched must be what can be put back: leave load_only out."
-        )
-    if member.protected and not member.reads_attribute:
-        return None
-    # A protected member may be read through a relationship: "repo.name".
-    attribute = member.attribute.partition(".")[0] if member.protected else member.attribute
-    found = inspect.getattr_static(model, attribute, None)
-    if found is None:
-        return (
-            f"has no attribute {attribute!r} on the model {model.__name__}: subclass BuildSchema"
-            " and name the right one with attribute=, make the member a"
-            " fields.Constant(…, dump_only=True), or leave it out with Meta.exclude."
-        )
-    settable = not isinstance(found, property | hybrid_property) or found.fset
-    if not member.protected and not settable:
-        return (
-            f"cannot be stored, {model.__name__}.{attribute} has no setter: add one, or make the"
-            " member dump_only=True."
-        )
-    column = mapper_of(model).columns.get(member.attribute)
-    if isinstance(member.field, fields.String) and getattr(
-        getattr(column, "type", None), "enum_class", None
-    ):
-        return (
-            f"is text, but {model.__name__}.{attribute} holds an enum: make the member a"
-            " fields.Enum(…, required=True)."
-        )
-    return None
+def python_type(column: Column[Any] | None) -> type[Any]:
+    """Return the type of what a column holds; object if it is unknown."""
+    try:
+        return object if column is None else column.type.python_type
+    except NotImplementedError:
+        return object

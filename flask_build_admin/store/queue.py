@@ -111,7 +111,7 @@ def _unfinished(
             " queue_statuses=()."
         )
     accepted = [name for name in statuses if _accepts(member.field, name)]
-    unknown = [*{*statuses} - {*accepted}]
+    unknown = [name for name in statuses if name not in accepted]
     if unknown and (statuses is not UNFINISHED or not accepted):
         raise ConfigurationError(
             f"queue_statuses has {unknown[0]!r}, which {type(schema).__name__}.status does not"

@@ -15,7 +15,8 @@ from .codec import BuildCodec
 from .history import DEFAULT_REVISIONS, BuildHistory, Revision, load_restored, members_to_restore
 from .limits import add_limits
 from .locking import BuildQuery, Database
-from .mapping import check_members, column_of, mapper_of, member_of
+from .mapping import column_of, mapper_of, member_of
+from .misfits import check_members
 from .queue import DEFAULT_BUILDS, UNFINISHED, BuildQueue
 from .transactions import begin, reading, rollback, transaction
 

@@ -553,6 +553,10 @@ WithTeam = history_of(model_of(), team=sa.Column(sa.String(9), nullable=False))
 OF_STRINGS = model_of(id=sa.Column(sa.String(9), primary_key=True))
 
 
+class TextId(BuildSchema):
+    id = Text(empty=False)
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -563,7 +567,7 @@ OF_STRINGS = model_of(id=sa.Column(sa.String(9), primary_key=True))
         ({"history": WithTeam}, "BuildRevision.team needs a value that nobody gives it"),
         ({"history": WithoutReason}, "WithoutReason has no column 'reason'"),
         (
-            {"model": OF_STRINGS, "history": BuildRevision},
+            {"model": OF_STRINGS, "schema": TextId, "history": BuildRevision},
             "BuildRevision.build_id holds int, but the id of a build is str.*index=True",
         ),
         ({"auth_parameters": {"dry_run"}}, "auth_parameters has 'dry_run'.* another parameter"),
