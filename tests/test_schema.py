@@ -21,7 +21,7 @@ from flask_build_admin import (
     build_updating,
 )
 from tests.support.databases import on_mariadb
-from tests.support.hosts import ADMIN, OCTOCAT, Host, Status, model_of, row_of
+from tests.support.hosts import ADMIN, OCTOCAT, Host, Status, history_of, model_of, row_of
 
 MakeHost = Callable[..., Host]
 
@@ -383,6 +383,47 @@ def test_a_fraction_of_a_second_survives_a_put_that_leaves_the_member(
     assert host.put(changed).status_code == 200
     assert host.row()["started_at"] == began
     assert host.row()["finished_at"] == datetime(2019, 7, 18, 18, 21, 18)
+
+
+class Zeros(BuildSchema):
+    started = WholeNumber(zero_is_null=True)
+    finished = UnixTime(zero_is_null=False)
+
+
+def test_zero_is_null_or_it_is_not(make_host: MakeHost, database_url: str) -> None:
+    model = model_of(started=sa.Column(sa.BigInteger), finished=sa.Column(sa.DateTime))
+    rows: list[dict[str, Any]] = [
+        row_of(started=5, finished=datetime(2020, 1, 1)),
+        row_of(id=2, number=2, started=0, finished=None),
+        row_of(id=3, number=3, started=None, finished=None),
+    ]
+    host = make_host(database_url, model=model, schema=Zeros, rows=rows, history=history_of(model))
+    document = host.get().json
+    assert host.put(document | {"started": 0, "finished": 0}).json["started"] == 0
+    assert (host.row()["started"], host.row()["finished"]) == (None, datetime(1970, 1, 1))
+    [revision] = host.revisions().json
+    assert revision["changes"]["started"] == {"before": 5, "after": 0}
+    assert host.undo(revision["id"]).json == document
+    assert host.row()["started"] == 5
+    for build_id, kept in ((2, 0), (3, None)):  # what is not changed stays
+        zero = host.get(build_id).json
+        assert (zero["started"], zero["finished"]) == (0, 0)
+        assert host.put(zero | {"title": "x"}).status_code == 200
+        assert (host.row(build_id)["started"], host.row(build_id)["finished"]) == (kept, None)
+        assert host.put(zero | {"title": "x", "started": 7}).status_code == 200
+        assert host.put(zero | {"title": "x", "started": 0}).status_code == 200
+        assert host.row(build_id)["started"] is None
+    told = {"started": ["less than 0"], "finished": ["less than 0"]}
+    assert host.put(document | {"started": -1, "finished": -1}).json["fields"] == told
+
+
+def test_by_default_zero_is_stored_unless_the_row_has_null(
+    make_host: MakeHost, database_url: str
+) -> None:
+    host = make_host(database_url, rows=[row_of(started=5, finished=None)], model=model_of())
+    put = host.put(host.get().json | {"started": 0})
+    assert (put.json["started"], put.json["finished"]) == (0, 0)
+    assert (host.row()["started"], host.row()["finished"]) == (0, None)
 
 
 @pytest.mark.parametrize(

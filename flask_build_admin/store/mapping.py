@@ -3,7 +3,7 @@
 import inspect
 from typing import Any
 
-from sqlalchemy import Column
+from sqlalchemy import JSON, Column
 from sqlalchemy import inspect as sa_inspect
 from sqlalchemy.exc import ArgumentError, InvalidRequestError
 from sqlalchemy.ext.hybrid import hybrid_property
@@ -79,7 +79,9 @@ def member_of(schema: BuildSchema, key: str) -> Member:
 
 def python_type(column: Column[Any] | None) -> type[Any]:
     """Return the type of what a column holds; object if it is unknown."""
+    if column is None or isinstance(column.type, JSON):
+        return object
     try:
-        return object if column is None else column.type.python_type
+        return column.type.python_type
     except NotImplementedError:
         return object

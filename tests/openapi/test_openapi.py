@@ -19,6 +19,8 @@ from openapi_spec_validator import validate as validate_document
 from flask_build_admin import (
     BuildAdmin,
     BuildSchema,
+    Choice,
+    Flag,
     Text,
     UnixTime,
     WholeNumber,
@@ -192,6 +194,17 @@ PROPERTIES: dict[str, tuple[fields.Field[Any], dict[str, Any]]] = {
         },
     ),
     "choice": (Text(validate=validate.OneOf(["a", "b"])), NULL_BYTE | {"enum": ["a", "b"]}),
+    "word": (Choice({"a": 1, "b": None}), {"type": "string", "enum": ["a", "b"]}),
+    "word_or_null": (
+        Choice({"a": 1}, allow_none=True),
+        {"type": ["string", "null"], "enum": ["a", None]},
+    ),
+    "protected_word": (
+        Choice({"a": 1}, dump_only=True),
+        PROTECTED | {"type": "string", "enum": ["a"]},
+    ),
+    "flag": (Flag(), {"type": "boolean"}),
+    "protected_flag": (Flag(dump_only=True), PROTECTED | {"type": "boolean"}),
     "dates": (
         fields.Date(required=True, validate=validate.OneOf([date(2020, 1, 1)])),
         DATE,
