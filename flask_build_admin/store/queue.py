@@ -1,17 +1,20 @@
 """The unfinished builds, pending or running, the newest first."""
 
 from collections.abc import Collection, Iterator, Mapping
+from copy import copy
 from typing import Any
 
 from marshmallow import ValidationError
 from sqlalchemy import ColumnElement, and_, false, or_, select
+from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.orm import aliased
 
 from ..exceptions import ConfigurationError, InvalidParameter, require_names
 from ..representation import Document
 from ..schema import AnyField, BuildSchema, Member, members_of
+from .limits import add_limits
 from .locking import BuildQuery, Database
-from .mapping import expression_of, member_of
+from .mapping import column_of, expression_of, member_of
 
 #: The statuses of an unfinished build, in the contract.
 UNFINISHED = ("pending", "running")
@@ -110,14 +113,17 @@ def _unfinished(
             " no query can filter by it: give the member 'status' the attribute of one, or pass"
             " queue_statuses=()."
         )
-    accepted = [name for name in statuses if _accepts(member.field, name)]
+    # Only what the column has: PostgreSQL compares an enum with no other word.
+    field = copy(member.field)
+    add_limits(field, column_of(model, member.attribute), DefaultDialect())
+    accepted = [name for name in statuses if _accepts(field, name)]
     unknown = [name for name in statuses if name not in accepted]
     if unknown and (statuses is not UNFINISHED or not accepted):
         raise ConfigurationError(
             f"queue_statuses has {unknown[0]!r}, which {type(schema).__name__}.status does not"
             " take: name the statuses as the JSON has them, or pass queue_statuses=()."
         )
-    values = [member.field.deserialize(name) for name in accepted]
+    values = [field.deserialize(name) for name in accepted]
     named = status.in_([value for value in values if value is not None])
     return or_(named, status.is_(None)) if None in values else named
 

@@ -227,6 +227,7 @@ DERIVED = model_of("status", status=property(lambda self: "pending", lambda self
 OF_TIMES = model_of(created=sa.Column(sa.DateTime))
 
 
+OF_WORDS = model_of(status=sa.Column(sa.Enum("queued", "running", name="words")))
 OF_NAMES = model_of(
     "status",
     code=sa.Column(sa.Integer),
@@ -254,6 +255,8 @@ def test_the_contracts_statuses_are_asked_for_as_far_as_the_host_knows_them(
 ) -> None:
     rows = [row_of(id=one.value, number=one.value, status=one) for one in State]
     host = make_host(database_url, model=OF_RUNNING, schema=Running, rows=rows)
+    assert ids(queue(host)) == [1]
+    host = make_host(database_url, model=OF_WORDS, rows=[row_of(status="running")])
     assert ids(queue(host)) == [1]
 
 
@@ -309,6 +312,10 @@ def test_the_log_names_the_registration(caplog: pytest.LogCaptureFixture) -> Non
         (
             {"model": OF_RUNNING, "schema": Running, "queue_statuses": ["Running"]},
             "queue_statuses has 'Running', which Running.status does not take",
+        ),
+        (
+            {"model": OF_WORDS, "queue_statuses": ["queued", "runing"]},
+            "queue_statuses has 'runing'",
         ),
         ({"schema": WithoutStatus, "queue_statuses": ["x"]}, "no member 'status'"),
         ({"model": DERIVED, "queue_statuses": ["x"]}, "Build.status is no column.*'status'"),
