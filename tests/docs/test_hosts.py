@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import inspect
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from marshmallow import Schema
 from sqlalchemy.orm import Session
 
-from flask_build_admin import BuildAdmin
+from flask_build_admin import BuildAdmin, BuildSchema
 from tests.support.ci_servers import Audit, CiServer, OtherBuild, Status, bearer
 from tests.support.hosts import OCTOCAT, Build, row_of
 from tests.support.pages import PAGES, from_page
@@ -28,6 +28,53 @@ def test_every_option_is_told() -> None:
     assert told == list(inspect.signature(BuildAdmin).parameters)
 
 
+@from_page(PAGE, code="class RunSchema")
+def test_a_host_with_eight_columns(server: CiServer, code: str) -> None:
+    assert PAGES[PAGE].index("Meta.fields") < PAGES[PAGE].index("```")
+    run = server.run(code)["Run"]
+    sa.Table("projects", run.metadata, sa.Column("id", sa.Integer, primary_key=True))
+    columns = {"id": 1, "project_id": 3, "state": None, "log": "", "branch": "main"}
+    server.fill(run, **columns, created_at=datetime(2020, 1, 1), ended_on=5, canceled=True)
+    shown = server.ask("GET", "/1").json
+    assert shown == {
+        "id": 1,
+        "repo_id": 3,
+        "status": "pending",
+        "error": "",
+        "created": 1577836800,
+        "finished": 5,
+        "branch": "main",
+        "canceled": True,
+    }
+    changed = shown | {"status": "failure", "finished": 0, "canceled": False}
+    assert server.ask("PUT", document=changed).json == changed
+    with server.app.app_context():
+        row: Any = server.db.session.get(run, 1)
+        assert (row.state, row.ended_on, row.canceled) == (2, None, False)
+    refused = server.ask("PUT", document=changed | {"status": "lost", "canceled": "yes"})
+    assert refused.json["fields"] == {
+        "status": ["not one of pending, running, success, failure"],
+        "canceled": ["not true or false"],
+    }
+
+
+def test_a_second_meta_drops_that_of_the_parent() -> None:
+    class Parent(BuildSchema):
+        class Meta:
+            dump_only = ("status",)
+
+    class Dropping(Parent):
+        class Meta:
+            fields = ("id", "status", "title")
+
+    class Keeping(Parent):
+        class Meta(Parent.Meta):
+            fields = ("id", "status", "title")
+
+    found = [one().fields["status"].dump_only for one in (Parent, Dropping, Keeping)]
+    assert found == [True, False, True]
+
+
 @from_page(PAGE, code="OtherBuildSchema")
 def test_another_model(server: CiServer, code: str) -> None:
     server.run(code)
@@ -41,15 +88,6 @@ def test_another_model(server: CiServer, code: str) -> None:
     assert server.ask("PUT", document=shown).json == shown
     refused = server.ask("PUT", document=shown | {"author": "Mona"})
     assert refused.json["fields"] == {"author": ["cannot be changed"]}
-
-
-@from_page(PAGE, code="StatusNumber")
-def test_a_field_of_six_lines(server: CiServer, code: str) -> None:
-    field = server.run(code)["StatusNumber"]
-    schema = Schema.from_dict({"status": field(required=True)})()
-    assert schema.load({"status": "error"}) == {"status": 4}
-    assert schema.dump({"status": 1}) == {"status": "running"}
-    assert schema.validate({"status": "lost"})
 
 
 @from_page(PAGE, code="flask_sqlalchemy_lite")

@@ -100,7 +100,7 @@ class CiServer(ModuleType):
         :returns: its names.
         """
         names: dict[str, Any] = {"__name__": "ci_server"}
-        exec(compile(code, "block", "exec"), names)
+        exec(compile(code, "block", "exec", dont_inherit=True), names)
         self.app = names.get("app", self.app)
         if names.get("db") is self.db and "sqlalchemy" not in self.app.extensions:
             self.db.init_app(self.app)
