@@ -7,7 +7,7 @@ from sqlalchemy import JSON, Column
 from sqlalchemy import inspect as sa_inspect
 from sqlalchemy.exc import ArgumentError, InvalidRequestError
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import Mapper
+from sqlalchemy.orm import Mapper, RelationshipProperty
 
 from ..exceptions import ConfigurationError
 from ..schema import BuildSchema, Member, members_of
@@ -58,13 +58,21 @@ def expression_of(model: type[Any], attribute: str) -> Any:
 
     :returns: None for whatever has no SQL expression, such as a property.
     """
+    if isinstance(property_of(model, attribute), RelationshipProperty):
+        return None
     try:
         found = getattr(model, attribute)
-        expression = getattr(found, "expression", None)
+        return None if getattr(found, "expression", None) is None else found
     except _NO_EXPRESSION:
         return None
-    no_query = expression is None or attribute in mapper_of(model).relationships
-    return None if no_query else found
+
+
+def property_of(model: type[Any], attribute: str) -> Any:
+    """Return the mapped property of an attribute, such as a ``ColumnProperty``; None: it has none.
+
+    No mapper is configured, because a class that it refers to may not yet be imported.
+    """
+    return getattr(inspect.getattr_static(model, attribute, None), "prop", None)
 
 
 def member_of(schema: BuildSchema, key: str) -> Member:
