@@ -1,6 +1,7 @@
 """JSON on the wire: parsed strictly, encoded, tagged, and compared."""
 
 import json
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -54,11 +55,14 @@ def decode(body: bytes) -> Document:
         digits or levels, or a value other than an object.
     """
     try:
-        text = body.decode()
+        # RFC 8259, section 8.1, lets a parser ignore a byte order mark.
+        text = body.removeprefix(BOM_UTF8).decode()
         document = _decoder.decode(text)
     except UnicodeDecodeError as error:
         raise InvalidJSON(f"The body is not UTF-8: byte {error.start} is invalid.") from error
     except json.JSONDecodeError as error:
+        if not text:
+            raise InvalidJSON("The body is empty.") from error
         raise InvalidJSON(
             f"The body is not JSON: line {error.lineno}, column {error.colno}."
         ) from error

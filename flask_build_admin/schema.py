@@ -1,7 +1,8 @@
 """The contract's 25 members of a build, and the kinds of field that they are made of."""
 
+import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from marshmallow import Schema, fields, validate
@@ -63,7 +64,12 @@ class WholeNumber(fields.Integer):
         return None if number == 0 and self.zero_is_null else number
 
     def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        return 0 if value is None else super()._serialize(value, *args, **kwargs)
+        if value is None:
+            return None if self.allow_none else 0
+        try:
+            return super()._serialize(value, *args, **kwargs)
+        except (TypeError, ValueError, OverflowError):
+            return 0  # SQLite keeps any text in a column of numbers
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int:
         if type(value) is not int:
@@ -86,7 +92,11 @@ class Text(fields.String):
         super().__init__(**options)
 
     def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> str | None:
-        return "" if value is None else super()._serialize(value, *args, **kwargs)
+        if value is None:
+            return None if self.allow_none else ""
+        if isinstance(value, bytes):
+            return value.decode(errors="replace")
+        return super()._serialize(value, *args, **kwargs)
 
 
 class UnixTime(_DateTimeField):
@@ -118,8 +128,19 @@ class UnixTime(_DateTimeField):
         self.aware = aware
         self.zero_is_null = zero_is_null
 
-    def _serialize(self, value: datetime | None, *args: Any, **kwargs: Any) -> int:
-        return 0 if value is None else to_unix_time(value)
+    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> int | None:
+        if value is None:
+            return None if self.allow_none else 0
+        return to_unix_time(value) if isinstance(value, datetime) else self._nearest(str(value))
+
+    def _nearest(self, text: str) -> int:
+        """Return the second nearest to what the database has, but Python cannot represent."""
+        year = re.match(r"\+?(\d+)-", text)
+        if text == "-infinity" or text.endswith("BC"):
+            return to_unix_time(datetime.min)
+        if text == "infinity" or (year and int(year[1]) > MAXYEAR):
+            return self.latest
+        return 0  # the zero date of MySQL and MariaDB, or no date at all
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         if type(value) is not int:

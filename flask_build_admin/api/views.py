@@ -22,6 +22,12 @@ _CONDITIONS = frozenset({"HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH"})
 _SAFE = "/:@!$&'()*+,;="
 
 
+_CHANGED_TAG = (
+    "If-Match has the ETag of the build as a proxy changed it: switch off compression for this path"
+    " in the proxy, or send the ETag without the prefix W/ and without the suffix."
+)
+
+
 class BuildViews:
     """Handle the requests that the guard has let in; the options are those of ``BuildAdmin``."""
 
@@ -134,8 +140,13 @@ def _check_if_match(build: Document) -> None:
     """Check that the build is the one that the client fetched, if it says which."""
     if "If-Match" not in request.headers:
         return
-    if not request.if_match.contains(Representation.of(build).tag):
-        raise PreconditionFailed
+    sent, tag = request.if_match, Representation.of(build).tag
+    if sent.contains(tag):
+        return
+    # A proxy that compresses makes a weak tag of it, or adds a suffix such as "-gzip".
+    if any(one and one.startswith(tag) for one in sent.as_set(include_weak=True)):
+        raise PreconditionFailed(_CHANGED_TAG)
+    raise PreconditionFailed
 
 
 def _path(current: Request) -> str:

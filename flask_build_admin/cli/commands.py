@@ -30,6 +30,7 @@ from .arguments import (
 from .confirmation import Refusal, UnchangedSince, confirm_change, describe, newest_revision
 from .editing import edit
 from .formatting import (
+    escape,
     format_age,
     format_build,
     format_changes,
@@ -141,16 +142,23 @@ def _add_queue(group: Commands, store: BuildStore, as_json: Command) -> None:
         """List the builds that are pending or running, the newest first."""
         now = int(time.time())
         before = None if older_than is None else max(now - older_than, 1)
-        builds = store.queue(limit=MAX_BUILDS, before=before)
+        unreadable: dict[Any, str] = {}
+        builds = store.queue(limit=MAX_BUILDS, before=before, on_unreadable=unreadable.__setitem__)
         if len(builds) == MAX_BUILDS:
             click.echo(
                 f"These are {MAX_BUILDS}, and there may be more: ask by --older-than.", err=True
             )
         if as_json:
             click.echo(format_json(builds))
+            for build_id, problem in unreadable.items():
+                click.echo(escape(f"Build {build_id} cannot be read: {problem}"), err=True)
             return
         members = ("id", "repo_id", "number", "status", "created", "host", "title")
         rows = [[_cell(build, member, now) for member in members] for build in builds]
+        rows += [
+            [str(build_id), "", "", f"cannot be read: {problem}", "", "", ""]
+            for build_id, problem in unreadable.items()
+        ]
         columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         head = ("id", "repo", "number", "status", "age", "host", "title")
         _print(format_table(head, rows, columns))

@@ -7,7 +7,7 @@ from traceback import extract_tb
 from typing import Any, NamedTuple
 
 from blinker import Signal
-from sqlalchemy.orm import object_mapper
+from sqlalchemy.orm import Mapper, Session, object_mapper
 from sqlalchemy.orm.attributes import flag_modified, instance_dict
 
 from ..exceptions import BuildConflict, InvalidBuild, one_line
@@ -16,7 +16,7 @@ from ..signals import build_updated, build_updating
 from .codec import LoadedBuild
 from .dberrors import describe
 from .history import BuildHistory, Revision, snapshot
-from .locking import BuildQuery, Database
+from .locking import BuildQuery, Database, as_flush
 from .transactions import kept_open, log, rollback
 
 #: Called with the build as it is, under the lock. It raises to refuse the change.
@@ -66,6 +66,7 @@ class BuildChange:
     ) -> None:
         self._database = database
         self._codec = database.codec
+        self._query = query
         self._id = build_id
         self._history = history
         self._options = options
@@ -120,11 +121,10 @@ class BuildChange:
 
     def _assign(self, members: list[str], loaded: LoadedBuild) -> None:
         """Assign the members to the build, and nothing else."""
-        problems = {}
+        problems = {**loaded.problems}
         for key in members:
-            attribute = self._codec.attributes.get(key)
-            if attribute is None:
-                problems[key] = ["cannot be changed"]
+            attribute = self._codec.attributes.get(key, "")
+            if key in problems or attribute not in loaded.values:
                 continue
             value = loaded.values[attribute]
             # An undo assigns None where no put does, and a @validates may not expect it.
@@ -165,10 +165,14 @@ class BuildChange:
             session.flush()
         except OverflowError as error:  # what SQLite's driver raises for more than 64 bits
             raise BuildConflict from error
-        held = instance_dict(self.build)
-        if stale := [name for name in codec.needs_refresh if name in held]:
-            session.expire(self.build, stale)
-        return codec.dump(self.build)
+        with as_flush(session):
+            mapper = object_mapper(self.build)
+            held = instance_dict(self.build)
+            # What a listener writes after the flush is unknown to the session.
+            names = held if _written_after(session, mapper) else codec.needs_refresh
+            if stale := [name for name in names if name in held and name in mapper.attrs]:
+                session.expire(self.build, stale)
+            return self._query.dump(self._database, self.build, self._id)
 
     def _snapshot(self, document: Document) -> Document:
         return document if self._history is None else snapshot(self._codec, self.build, document)
@@ -198,6 +202,13 @@ class BuildChange:
                 actor=options.actor,
                 reason=options.reason,
             )
+
+
+def _written_after(session: Session, mapper: Mapper[Any]) -> bool:
+    listeners = session.dispatch
+    return bool(
+        mapper.dispatch.after_update or listeners.after_flush or listeners.after_flush_postexec
+    )
 
 
 def _name_of(actor: Any) -> str | None:

@@ -1,25 +1,31 @@
 """Documents to values of the host's model and back, by the schema, on one database."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from marshmallow import INCLUDE, ValidationError, missing
+from marshmallow import INCLUDE, Schema, ValidationError, fields, missing
 from sqlalchemy.engine import Dialect
 
-from ..exceptions import BuildNotFound, InvalidBuild
-from ..representation import SCALARS, Document
-from ..schema import MISSING, BuildSchema, members_of
-from .fastpath import Check, Dump, compile_check, compile_dump, compiles
+from ..exceptions import BuildNotFound, InvalidBuild, Problems
+from ..representation import SCALARS, Document, changed_members
+from ..schema import MISSING, AnyField, BuildSchema, Text, UnixTime, WholeNumber, members_of
+from .fastpath import Check, Dump, compile_check, compile_dump, compiles, has_hooks
 from .limits import add_limits, returns_as_written
-from .mapping import column_of, mapper_of
+from .mapping import column_of, mapper_of, python_type
 
 _DECIMAL = re.compile("0|[1-9][0-9]{0,99}")
 
+#: The kinds of field that dump values of one JSON type only, whatever the row has.
+_OF_ONE_TYPE = frozenset({Text, UnixTime, WholeNumber})
+
+#: What a field raises for a value that is not of the type of its column.
+_UNDUMPABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
 
 class LoadedBuild(NamedTuple):
-    """A whole build that can be stored."""
+    """A whole build, loaded from a document."""
 
     #: The id as the model has it.
     id: Any
@@ -27,16 +33,32 @@ class LoadedBuild(NamedTuple):
     document: Document
     #: The values of the attributes, as the model has them.
     values: Mapping[str, Any]
+    #: What is wrong with values. Before they are compared with the row, unchanged ones included.
+    problems: Problems = {}
+    #: Whether every value is valid, whatever the row has.
+    valid: bool = False
+
+
+class _Unchanged(fields.Raw):
+    """Load a member that does not differ from the row as the row has it, without validation."""
+
+    def __init__(self, value: Any, **options: Any) -> None:
+        super().__init__(allow_none=True, **options)
+        self._value = value
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        return self._value
 
 
 class BuildCodec:
     """Translate between documents and the host's model, within the limits of its columns."""
 
     def __init__(self, schema: type[BuildSchema], model: type[Any], dialect: Dialect) -> None:
-        self.schema = schema()
+        self._model = model
+        self._dialect = dialect
+        self.schema = self._limited(schema)
         self.members = members_of(self.schema)
         self._id = self.members["id"]
-        self._id.field.required = True  # in any schema: no other member says which build is meant
         every = self.members.items()
         #: The members that must be sent back as they are.
         self.protected = [key for key, member in every if member.protected]
@@ -48,14 +70,17 @@ class BuildCodec:
             for key, member in every
             if member.reads_attribute and "." not in member.attribute
         }
+        #: The columns behind the members.
+        self.columns = {
+            key: column
+            for key, member in every
+            if (column := column_of(model, member.attribute)) is not None
+        }
         #: The mapper's names of what may be another value in the database than in the session,
         #: once the build is flushed: inexact columns, and relationships.
         self.needs_refresh = [one.key for one in mapper_of(model).relationships]
-        for member in self.members.values():
-            column = column_of(model, member.attribute)
-            if member is self._id or not member.protected:
-                add_limits(member.field, column, dialect)
-            if column is not None and not returns_as_written(member.field, column, dialect):
+        for key, column in self.columns.items():
+            if not returns_as_written(self.members[key].field, column, dialect):
                 self.needs_refresh.append(mapper_of(model).get_property_by_column(column).key)
         # Names by which an unknown member could pass for an attribute.
         self._aliases = {*self.attributes.values(), self._id.attribute} - {*self.members}
@@ -66,15 +91,61 @@ class BuildCodec:
         self.dump: Dump = compile_dump(self.schema, model) if plain else self._dump
 
     def load(self, document: Document) -> LoadedBuild:
-        """Validate a whole document.
+        """Check the form of a whole document, that is its members and their JSON types, and its id.
 
-        :raises InvalidBuild: with all problems of all members.
+        :raises InvalidBuild: with all problems of the form.
         """
         valid = self._check(document)
         if len(valid) == len(document) == len(self.members):
             values = document if self._same_names else self._rename(document, valid)
-            return LoadedBuild(values[self._id.attribute], document, values)
-        return self._load(document, valid)
+            return LoadedBuild(values[self._id.attribute], document, values, valid=True)
+        # marshmallow validates the members that can be changed and are not yet validated.
+        values, problems = self._load(self.schema, document, valid)
+        problems |= {key: [MISSING] for key in self.protected if key not in document}
+        build_id = values.get(self._id.attribute, missing)
+        if build_id is missing and "id" in document and "id" not in problems:
+            try:
+                build_id = self._id.field.deserialize(document["id"])
+            except ValidationError as error:
+                problems["id"] = [*_flatten(error.messages)]
+        form = {key: problems[key] for key in problems if self._is_form(key, problems[key])}
+        if form:
+            order = dict.fromkeys([*self.members, *document, *form])
+            raise InvalidBuild({key: form[key] for key in order if key in form})
+        return LoadedBuild(build_id, document, values, problems)
+
+    def load_values(self, loaded: LoadedBuild, build: Any, before: Document) -> LoadedBuild:
+        """Judge the values of the members that differ from the row, and no others.
+
+        :param build: the row.
+        :param before: its document.
+        """
+        if loaded.valid:
+            return loaded
+        document, values, problems = loaded.document, loaded.values, loaded.problems
+        differing = {*changed_members(before, document)}
+        if not differing:
+            return loaded._replace(document=before, problems={})
+        unchanged = {key for key in problems if key in self.attributes and key not in differing}
+        if unchanged and has_hooks(self.schema):
+            # Once more, for the hooks: they did not run, and see the row's own values now.
+            values, problems = self._load(self._keeping(unchanged, build), document, [])
+        else:
+            problems = {key: problems[key] for key in problems if key not in unchanged}
+        fixed = {key: ["cannot be changed"] for key in self.protected if key in differing}
+        # Hooks may change what was sent, and a UUID may be written in two ways: what is wanted is
+        # what the loaded values are dumped as.
+        wanted = {}
+        for key, member in self.members.items():
+            dumped = missing
+            if key in self.sources and key in self.attributes and key not in unchanged:
+                dumped = member.field.serialize(member.name, values)
+            wanted[key] = document.get(key, missing) if dumped is missing else dumped
+        wanted = {key: value for key, value in wanted.items() if value is not missing}
+        order = dict.fromkeys([*self.members, *problems])
+        found = {**fixed, **problems}
+        ordered = {key: found[key] for key in order if key in found}
+        return LoadedBuild(loaded.id, wanted, values, ordered)
 
     def load_id(self, text: str) -> Any:
         """Validate the id in a path or on a command line, by the member ``id``.
@@ -100,60 +171,104 @@ class BuildCodec:
         return member.field.serialize(member.name, build, self.schema.get_attribute)
 
     def _dump(self, build: Any) -> Document:
+        try:
+            dumped = dict(self.schema.dump(build))
+        except _UNDUMPABLE:
+            raw = self._dump_raw(build)
+            if raw is None:
+                raise
+            dumped = raw
+        if len(dumped) < len(self.members):
+            for key in self.protected:
+                member = self.members[key]
+                if key not in dumped:
+                    # Through a relationship that is None: the zero of the field, or null.
+                    dumped[key] = member.field.serialize(member.name, build, lambda *_: None)
+            dumped = {key: dumped[key] for key in [*self.members, *dumped] if key in dumped}
         # The caller may change the document in place, but not what the build itself holds.
         return {
             key: value if type(value) in SCALARS else deepcopy(value)
-            for key, value in self.schema.dump(build).items()
+            for key, value in dumped.items()
         }
+
+    def _dump_raw(self, build: Any) -> Document | None:
+        """Return the document of a build with values that are not of the type of their column.
+
+        They are dumped as text, and without hooks, which may not know them either. None: there are
+        no such values.
+        """
+        dumped, texts = {}, {}
+        for key, member in self.members.items():
+            try:
+                dumped[key] = self.dump_member(build, key)
+            except _UNDUMPABLE:
+                value, of_column = (
+                    getattr(build, member.attribute),
+                    python_type(self.columns.get(key)),
+                )
+                if isinstance(value, of_column) and of_column is not object:
+                    return None
+                dumped[key] = texts[key] = str(value)
+        known = {key: value for key, value in dumped.items() if value is not missing}
+        return known if texts else None
+
+    def _limited(self, schema: type[Schema]) -> BuildSchema:
+        """Make an instance of a schema whose members have the limits of their columns."""
+        limited: Any = schema()
+        for key, member in members_of(limited).items():
+            if key == "id":
+                member.field.required = True  # no other member says which build is meant
+            if not isinstance(member.field, _Unchanged) and (key == "id" or not member.protected):
+                add_limits(member.field, column_of(self._model, member.attribute), self._dialect)
+        return cast(BuildSchema, limited)
+
+    def _keeping(self, unchanged: Iterable[str], build: Any) -> BuildSchema:
+        """Make a schema that loads some members as the row has them."""
+        kept: dict[str, AnyField] = {}
+        for key in unchanged:
+            member, attribute = self.members[key], self.attributes[key]
+            value = getattr(build, attribute)
+            kept[member.name] = _Unchanged(value, attribute=attribute, data_key=key)
+        return self._limited(type(self.schema).from_dict(kept))
 
     def _rename(self, document: Document, members: list[str]) -> Document:
         return {self.attributes[key]: document[key] for key in members}
 
-    def _load(self, document: Document, valid: list[str]) -> LoadedBuild:
-        # marshmallow validates the members that can be changed and are not yet validated.
+    def _load(
+        self, schema: BuildSchema, document: Document, valid: list[str]
+    ) -> tuple[dict[str, Any], dict[str, list[str]]]:
+        """Return the values of a document, and the problems of its members, by a schema."""
         skipped = {*valid, *self.protected}
         sent = {key: value for key, value in document.items() if key not in skipped}
-        if self.schema.unknown == INCLUDE:
+        if schema.unknown == INCLUDE:
             sent = {key: sent[key] for key in sent if key not in self._aliases}
-        problems: dict[str, list[str]] = {
-            key: [MISSING] for key in self.protected if key not in document
-        }
-        values: Any = {}
+        problems: dict[str, list[str]] = {}
         try:
-            values = self.schema.load(sent, partial=[self.members[key].name for key in valid])
+            values: Any = schema.load(sent, partial=[self.members[key].name for key in valid])
         except ValidationError as error:
-            problems |= {str(key): list(_flatten(one)) for key, one in error.messages_dict.items()}
-        build_id = None
-        if self._id.protected and "id" in document:
-            try:
-                build_id = self._id.field.deserialize(document["id"])
-            except ValidationError as error:
-                problems["id"] = list(_flatten(error.messages))
-        if problems:
-            order = dict.fromkeys([*self.members, *document, *problems])
-            raise InvalidBuild({key: problems[key] for key in order if key in problems})
+            values = error.valid_data if isinstance(error.valid_data, Mapping) else {}
+            problems = {str(key): [*_flatten(one)] for key, one in error.messages_dict.items()}
         if not isinstance(values, Mapping):
             raise TypeError(
                 f"{type(self.schema).__name__}.load() returned {type(values).__name__}: a"
                 " post_load hook of a build schema must return the mapping that it was given."
             )
-        values = {**values, **self._rename(document, valid)}
-        if not self._id.protected:
-            build_id = values[self._id.attribute]
-        # Hooks may change what was sent, and a UUID may be written in two ways: the document has
-        # what the loaded values are dumped as.
-        wanted = {}
-        for key, member in self.members.items():
-            dumped = missing
-            if member is self._id:
-                dumped = self.dump_id(build_id)
-            elif member.reads_attribute and not member.protected:
-                dumped = member.field.serialize(member.name, values)
-            if dumped is not missing:
-                wanted[key] = dumped
-            elif key in document:
-                wanted[key] = document[key]
-        return LoadedBuild(build_id, wanted, values)
+        return {**values, **self._rename(document, valid)}, problems
+
+    def _is_form(self, key: str, problems: list[str]) -> bool:
+        """Check whether a member is missing or unknown, or has another JSON type than it ever has.
+
+        The types are compared: a subclass may dump and load anything.
+        """
+        if key not in self.members:
+            return self.schema.error_messages["unknown"] in problems
+        if key == "id":
+            return True
+        messages = self.members[key].field.error_messages
+        words = {messages["required"]}
+        if type(self.members[key].field) in _OF_ONE_TYPE and not has_hooks(self.schema):
+            words |= {messages["null"], messages["invalid"]}
+        return not words.isdisjoint(problems)
 
 
 def _check_nothing(document: Document) -> list[str]:

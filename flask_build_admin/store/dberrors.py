@@ -44,6 +44,10 @@ _MYSQL_BUSY = frozenset(
 )
 
 
+#: What may be raised where a value of a row cannot be converted, see ``is_unreadable``.
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, DBAPIError)
+
+
 def translate(error: SQLAlchemyError) -> BuildAdminError | None:
     """Translate an error of SQLAlchemy.
 
@@ -58,6 +62,20 @@ def translate(error: SQLAlchemyError) -> BuildAdminError | None:
     if isinstance(error, StatementError):
         return BuildConflict()  # the column's type takes no such value
     return None
+
+
+def is_unreadable(error: Exception) -> bool:
+    """Check whether a value that was fetched cannot be converted; a retry would not help.
+
+    Drivers have no code for it: psycopg for a date that Python lacks, sqlite3 for text that is not
+    UTF-8. A type of SQLAlchemy raises what Python does.
+    """
+    if not isinstance(error, DBAPIError):
+        return not isinstance(error, SQLAlchemyError)
+    origin = error.orig
+    coded = _number(origin) or _state(origin) or getattr(origin, "sqlite_errorcode", None)
+    of_sqlite = type(origin).__module__ == "sqlite3"
+    return not coded and (isinstance(error, DataError) or of_sqlite)
 
 
 def describe(error: BaseException) -> str:

@@ -30,12 +30,17 @@ def compiles(schema: BuildSchema) -> bool:
     cls = type(schema)
     return (
         all(getattr(cls, name) is getattr(BuildSchema, name) for name in _METHODS)
-        # marshmallow has no public list of the hooks of a schema.
-        and not any(schema._hooks.values())
+        and not has_hooks(schema)
         and schema.unknown == RAISE
         and len(schema.fields) > 1  # attrgetter returns no tuple for one attribute
         and all(_known(field) for field in schema.fields.values())
     )
+
+
+def has_hooks(schema: BuildSchema) -> bool:
+    """Check whether a schema has hooks: processors and validators beside those of its fields."""
+    # marshmallow has no public list of them.
+    return any(schema._hooks.values())
 
 
 def _known(field: AnyField) -> bool:

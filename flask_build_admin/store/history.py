@@ -1,16 +1,18 @@
 """Revisions: the host's table of them, what a revision holds, and what an undo restores."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from math import floor
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from marshmallow import missing
 from sqlalchemy.orm import mapped_column
 
 from ..exceptions import ConfigurationError, RevisionNotFound, UndoConflict
 from ..representation import Document, changed_members, changes_between, same
-from ..schema import to_unix_time
+from ..schema import UnixTime, to_unix_time
 from .codec import BuildCodec, LoadedBuild
-from .locking import Database
+from .locking import Database, flush_bind
 from .mapping import column_of, mapper_of, python_type
 
 _COLUMNS = ("id", "build_id", "at", "actor", "reason", "before", "after")
@@ -106,8 +108,8 @@ class BuildHistory:
         self._select = sa.select(*(column.label(name) for name, column in self._columns.items()))
 
     def check_bind(self, database: Database) -> None:
-        """Check that the session finds the revisions where the builds are."""
-        if database.session.get_bind(mapper=self._mapper) is not database.bind:
+        """Check that the session flushes the revisions where it flushes the builds."""
+        if flush_bind(database.session, self._mapper) is not database.bind:
             raise ConfigurationError(
                 f"{self._name} is in another database than the builds, and they could not be"
                 " committed together: give it the bind of the builds."
@@ -194,13 +196,15 @@ class BuildHistory:
 
 
 def snapshot(codec: BuildCodec, build: Any, document: Document) -> Document:
-    """Return the document of a build with null where an attribute is None, however dumped."""
-    nulls = [
-        key
-        for key, attribute in codec.sources.items()
-        if key in document and getattr(build, attribute) is None
-    ]
-    return document | dict.fromkeys(nulls) if nulls else document
+    """Return the document of a build with its NULLs, and its fractions of a second."""
+    exact: Document = {}
+    for key, attribute in codec.sources.items():
+        value = getattr(build, attribute, missing)  # a property may lack what it reads
+        if value is None:
+            exact[key] = None
+        elif type(value) is datetime and value.microsecond and _is_moment(codec, key):
+            exact[key] = document[key] + value.microsecond / 1e6
+    return {key: exact.get(key, value) for key, value in document.items()} if exact else document
 
 
 def dump_snapshot(codec: BuildCodec, recorded: Document) -> Document:
@@ -211,6 +215,8 @@ def dump_snapshot(codec: BuildCodec, recorded: Document) -> Document:
             value = recorded[key]
             if value is None and key in codec.sources:
                 value = member.field.serialize(member.name, {member.attribute: None})
+            elif type(value) is float and _is_moment(codec, key):
+                value = floor(value)
             document[key] = value
     return document | {key: recorded[key] for key in recorded if key not in document}
 
@@ -235,17 +241,23 @@ def members_to_restore(
 
 
 def load_restored(
-    codec: BuildCodec, document: Document, before: Document, members: list[str]
+    codec: BuildCodec, build: Any, document: Document, before: Document, members: list[str]
 ) -> LoadedBuild:
     """Validate the document of a build with some members as they were in a snapshot."""
     dumped = dump_snapshot(codec, {key: before[key] for key in members})
-    loaded = codec.load(document | dumped)
-    nulls = {
-        codec.attributes[key]: None
-        for key in members
-        if key in codec.attributes and before[key] is None and dumped[key] is not None
-    }
-    return loaded._replace(values={**loaded.values, **nulls})
+    loaded = codec.load_values(codec.load(document | dumped), build, document)
+    values = {**loaded.values}
+    for key in members:
+        attribute = codec.attributes.get(key, "")
+        if before[key] is None and dumped[key] is not None:
+            values[attribute] = None
+        elif type(before[key]) is float and isinstance(values.get(attribute), datetime):
+            values[attribute] += timedelta(microseconds=round(before[key] % 1 * 1e6))
+    return loaded._replace(values=values)
+
+
+def _is_moment(codec: BuildCodec, key: str) -> bool:
+    return isinstance(codec.members[key].field, UnixTime)
 
 
 def _revision_of(codec: BuildCodec, row: Any) -> Revision:

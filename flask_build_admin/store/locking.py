@@ -1,17 +1,33 @@
 """Find the one build that has an id, and lock it on every database."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, Update, bindparam, column, false, select, table, update
+from sqlalchemy import (
+    Select,
+    String,
+    Update,
+    bindparam,
+    cast,
+    column,
+    false,
+    inspect,
+    select,
+    table,
+    update,
+)
 from sqlalchemy.engine import Connection, Dialect, Engine
 from sqlalchemy.exc import DataError
-from sqlalchemy.orm import Session, undefer
+from sqlalchemy.orm import Mapper, Session, lazyload, load_only, undefer
+from sqlalchemy.orm.attributes import set_committed_value
 
 from ..exceptions import BuildNotFound, ConfigurationError
 from ..representation import Document, same
 from ..schema import BuildSchema, members_of
 from .codec import BuildCodec
+from .dberrors import UNREADABLE, is_unreadable
 from .mapping import column_of, mapper_of, member_of
 from .transactions import begin
 
@@ -53,7 +69,7 @@ class BuildQuery:
         :raises BuildNotFound: there is none.
         """
         begin(database.session)
-        return _one(database, self._select, build_id)
+        return self._one(database, self._select, build_id)
 
     def lock(self, database: Database, build_id: Any) -> tuple[Any, Document]:
         """Return the same, locked: nobody else can change it until the transaction ends.
@@ -66,7 +82,17 @@ class BuildQuery:
         else:
             self._require_row_locks(database.bind.dialect)
             _require_transactions(database.connection)
-        return _one(database, self._select_locked, build_id)
+        with as_flush(database.session):
+            return self._one(database, self._select_locked, build_id)
+
+    def dump(self, database: Database, build: Any, build_id: Any) -> Document:
+        """Return the document of a build, whose attributes may have expired."""
+        try:
+            return database.codec.dump(build)
+        except UNREADABLE as error:
+            if not is_unreadable(error) or not inspect(build).unloaded:
+                raise
+        return database.codec.dump(self._read_raw(database, build_id))
 
     @cached_property
     def every(self) -> Select[Any]:
@@ -96,6 +122,59 @@ class BuildQuery:
         key = self._mapper.primary_key[0]
         bare = table(key.table.name, column(key.name), schema=key.table.schema)
         return update(bare).values({key.name: bare.c[key.name]}).where(false())
+
+    def _one(self, database: Database, query: Select[Any], build_id: Any) -> tuple[Any, Document]:
+        session, _, codec = database
+        try:
+            found = session.execute(query, {"build_id": build_id})
+        except (DataError, OverflowError) as error:  # the column's type has no such value
+            raise BuildNotFound from error
+        try:
+            # unique(): an eagerly loaded collection repeats the row.
+            build = found.unique().scalar_one_or_none()
+        except UNREADABLE as error:
+            if not is_unreadable(error):
+                raise
+            build = self._read_raw(database, build_id)
+        if build is None:
+            raise BuildNotFound
+        document = self.dump(database, build, build_id)
+        # The database may find "abc" for "ABC".
+        if document["id"] != build_id and not same(document["id"], codec.dump_id(build_id)):
+            raise BuildNotFound
+        return build, document
+
+    def _read_raw(self, database: Database, build_id: Any) -> Any:
+        """Return a build that the ORM cannot load: with the text of the values that it cannot.
+
+        Column by column, because any of them may be the one. Where the build is locked, each is
+        read as it is now: MariaDB would read it as it was when the transaction began.
+        """
+        session, _, codec = database
+        keys = [self._mapper.get_property_by_column(one).key for one in self._mapper.primary_key]
+        only_keys = load_only(*(getattr(self._model, key) for key in keys))
+        query = select(self._model).where(self.id == build_id).options(lazyload("*"), only_keys)
+        build = session.scalars(query.execution_options(populate_existing=True)).one_or_none()
+        with _lenient(database.connection):
+            for column in codec.columns.values():
+                key = self._mapper.get_property_by_column(column).key
+                if build is not None and key not in keys:
+                    set_committed_value(build, key, self._raw(session, key, build_id))
+        return build
+
+    def _raw(self, session: Session, key: str, build_id: Any) -> Any:
+        value = getattr(self._model, key)
+        query, as_text = (
+            select(one).where(self.id == build_id) for one in (value, cast(value, String))
+        )
+        if session._flushing:  # see as_flush
+            query, as_text = query.with_for_update(), as_text.with_for_update()
+        try:
+            return session.scalars(query).one()
+        except UNREADABLE as error:
+            if not is_unreadable(error):
+                raise
+            return session.scalars(as_text).one()
 
     def _lock_sqlite(self, connection: Connection) -> None:
         """Begin a transaction that nobody else can write in: the driver begins none by a SELECT."""
@@ -129,18 +208,42 @@ def _require_transactions(connection: Connection) -> None:
         raise ConfigurationError(_AUTOCOMMIT)
 
 
-def _one(database: Database, query: Select[Any], build_id: Any) -> tuple[Any, Document]:
-    session, bind, codec = database
+@contextmanager
+def as_flush(session: Session) -> Iterator[None]:
+    """Route what is within as a flush: a session may send reads to a replica, flushes elsewhere."""
+    # The name that SQLAlchemy's documentation has for sessions that route. There is no other way
+    # to learn where a flush goes.
+    before, session._flushing = session._flushing, True
     try:
-        found = session.execute(query, {"build_id": build_id}, bind_arguments={"bind": bind})
-    except (DataError, OverflowError) as error:  # the column's type has no such value
-        raise BuildNotFound from error
-    # unique(): an eagerly loaded collection repeats the row.
-    build = found.unique().scalar_one_or_none()
-    if build is None:
-        raise BuildNotFound
-    document = codec.dump(build)
-    # The database may find "abc" for "ABC".
-    if document["id"] != build_id and not same(document["id"], codec.dump_id(build_id)):
-        raise BuildNotFound
-    return build, document
+        yield
+    finally:
+        session._flushing = before
+
+
+@contextmanager
+def _lenient(connection: Connection) -> Iterator[None]:
+    """Read text of SQLite that is not UTF-8 with replacement characters (U+FFFD)."""
+    driver: Any = connection.connection.dbapi_connection
+    factory = getattr(driver, "text_factory", None)
+    if factory is not None:
+        driver.text_factory = lambda text: text.decode(errors="replace")
+    try:
+        yield
+    finally:
+        if factory is not None:
+            driver.text_factory = factory
+
+
+def flush_bind(session: Session, mapper: Mapper[Any]) -> Engine | Connection:
+    """Return where the session flushes the objects of a mapper.
+
+    :raises ConfigurationError: the session does not say twice the same.
+    """
+    with as_flush(session):
+        bind = session.get_bind(mapper)
+        if session.get_bind(mapper) is not bind:
+            raise ConfigurationError(
+                "The session flushes now here, now there, so no build could be locked where it is"
+                " written: let get_bind() return one engine while the session flushes."
+            )
+    return bind

@@ -1,6 +1,6 @@
 """The unfinished builds, pending or running, the newest first."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from copy import copy
 from typing import Any
 
@@ -12,9 +12,11 @@ from sqlalchemy.orm import aliased
 from ..exceptions import ConfigurationError, InvalidParameter, require_names
 from ..representation import Document
 from ..schema import AnyField, BuildSchema, Member, members_of
+from .dberrors import UNREADABLE, describe, is_unreadable
 from .limits import add_limits
 from .locking import BuildQuery, Database
 from .mapping import column_of, expression_of, member_of
+from .transactions import log
 
 #: The statuses of an unfinished build, in the contract.
 UNFINISHED = ("pending", "running")
@@ -52,23 +54,45 @@ class BuildQueue:
         self._in_seconds = created is not None and _accepts(created.field, 1)
 
     def newest(
-        self, database: Database, limit: int, after: int | None, before: int | None, below: Any
+        self,
+        database: Database,
+        limit: int,
+        after: int | None,
+        before: int | None,
+        below: Any,
+        on_unreadable: Callable[[Any, str], None] | None,
     ) -> list[Document]:
         """Return the unfinished builds, the last created first; see ``BuildStore.queue``."""
         session, bind, codec = database
-        query = self._query.every.where(
-            self._unfinished, *self._bounds(codec.members, after, before)
-        )
+        wanted = [self._unfinished, *self._bounds(codec.members, after, before)]
         if below is not None:
-            query = query.where(self._below(below))
+            wanted.append(self._below(below))
+        order = [self._query.id.desc()]
         if self._created is not None:
             newest = self._created.desc()
             if getattr(self._created, "nullable", True) and bind.dialect.name == "postgresql":
                 newest = newest.nulls_last()  # as the other databases do
-            query = query.order_by(newest)
-        query = query.order_by(self._query.id.desc()).limit(limit)
-        found = session.execute(query, bind_arguments={"bind": bind})
-        return [codec.dump(build) for build in found.unique().scalars()]
+            order.insert(0, newest)
+        try:
+            builds = session.scalars(self._query.every.where(*wanted).order_by(*order).limit(limit))
+            return [codec.dump(build) for build in builds.unique()]
+        except UNREADABLE as error:
+            if not is_unreadable(error):
+                raise
+        # One by one: a build that cannot be read hides no other.
+        documents: list[Document] = []
+        for build_id in session.scalars(select(self._query.id).where(*wanted).order_by(*order)):
+            try:
+                documents.append(self._query.find(database, build_id)[1])
+            except UNREADABLE as error:
+                if not is_unreadable(error):
+                    raise
+                log.warning("build %r cannot be read: %s", build_id, describe(error))
+                if on_unreadable is not None:
+                    on_unreadable(build_id, describe(error))
+            if len(documents) == limit:
+                break
+        return documents
 
     def _bounds(
         self, members: Mapping[str, Member], after: int | None, before: int | None

@@ -14,7 +14,7 @@ from .change import BuildChange, ChangeOptions, ChangeResult, Precondition
 from .codec import BuildCodec
 from .history import DEFAULT_REVISIONS, BuildHistory, Revision, load_restored, members_to_restore
 from .limits import add_limits
-from .locking import BuildQuery, Database
+from .locking import BuildQuery, Database, flush_bind
 from .mapping import column_of, mapper_of, member_of
 from .misfits import check_members
 from .queue import DEFAULT_BUILDS, UNFINISHED, BuildQueue
@@ -56,7 +56,16 @@ class BuildStore:
             raise ConfigurationError(
                 f"schema={schema!r} is no BuildSchema: pass a subclass of it, not an instance."
             )
+        if type(session).__module__.startswith("sqlalchemy.ext.asyncio"):
+            raise ConfigurationError(
+                f"session={session!r} is async: pass one of sessionmaker, on an engine that is not."
+            )
         self._mapper = mapper_of(model)
+        if len(self._mapper.primary_key) > 1:
+            raise ConfigurationError(
+                f"{model.__name__} has a composite primary key, so its id names no row: give the"
+                " model a primary key of one column."
+            )
         instance = schema()
         check_members(model, instance)
         self._query = BuildQuery(model, instance)
@@ -81,6 +90,8 @@ class BuildStore:
         self.schema = schema
         self._session = session
         self._codecs: dict[str, BuildCodec] = {}
+        #: The dialects on which the session is known to flush the revisions beside the builds.
+        self._checked: set[str] = set()
         self._reasons: dict[str, fields.String] = {}
 
     def find(self, build_id: str, precondition: Precondition | None = None) -> Representation:
@@ -112,6 +123,7 @@ class BuildStore:
             loaded = database.codec.load(document)
             change = BuildChange(database, self._query, loaded.id, self._history, options)
             change.check_precondition()
+            loaded = database.codec.load_values(loaded, change.build, change.before)
             return change.apply(changed_members(change.before, loaded.document), loaded)
 
     def undo(
@@ -136,7 +148,8 @@ class BuildStore:
             before, after = history.find(database, value, revision_id)
             change.check_precondition()
             members = members_to_restore(codec, change.before, change.snapshot, before, after)
-            return change.apply(members, load_restored(codec, change.before, before, members))
+            loaded = load_restored(codec, change.build, change.before, before, members)
+            return change.apply(members, loaded)
 
     def revisions(
         self, build_id: str, *, limit: int = DEFAULT_REVISIONS, before: int | None = None
@@ -170,6 +183,7 @@ class BuildStore:
         after: int | None = None,
         before: int | None = None,
         below: str | None = None,
+        on_unreadable: Callable[[Any, str], None] | None = None,
     ) -> list[Document]:
         """Return the unfinished builds, the last created first.
 
@@ -177,6 +191,8 @@ class BuildStore:
         :param after: only builds created later than this UNIX epoch second.
         :param before: only builds created earlier than this UNIX epoch second.
         :param below: only builds that stand below the build with this id, as text.
+        :param on_unreadable: called with the id of a build that cannot be read, and what is wrong.
+            The list lacks it, and the log has a line.
         :raises InvalidParameter: the host has no ``created`` to filter by.
         """
         if self._queue is None:
@@ -186,7 +202,7 @@ class BuildStore:
             database = self._database(session)
             start = None if below is None else database.codec.load_id(below)
             begin(session)
-            builds = self._queue.newest(database, limit, after, before, start)
+            builds = self._queue.newest(database, limit, after, before, start, on_unreadable)
             if not builds and below is not None:
                 self._query.find(database, start)  # an empty page: is its start gone?
             return builds
@@ -211,18 +227,23 @@ class BuildStore:
         return session() if isinstance(session, scoped_session) else session
 
     def _database(self, session: Session, options: ChangeOptions | None = None) -> Database:
-        # One application may keep its builds in another database than the next.
-        bind = session.get_bind(mapper=self._mapper)
-        dialect = bind.dialect
-        codec = self._codecs.get(dialect.name)
+        # One application may keep its builds in another database than the next, and a session may
+        # read from a replica.
+        if options is None:
+            bind = session.get_bind(self._mapper, clause=self._query.every)
+        else:
+            bind = flush_bind(session, self._mapper)
+        codec = self._codecs.get(bind.dialect.name)
         if codec is None:
-            codec = BuildCodec(self.schema, self._model, dialect)
-            if self._history is not None:
-                self._history.check_bind(Database(session, bind, codec))
-            self._codecs[dialect.name] = codec
+            codec = BuildCodec(self.schema, self._model, bind.dialect)
+            self._codecs[bind.dialect.name] = codec
+        database = Database(session, bind, codec)
         if options is not None:
-            self._check_reason(options.reason, dialect)
-        return Database(session, bind, codec)
+            self._check_reason(options.reason, bind.dialect)
+            if self._history is not None and bind.dialect.name not in self._checked:
+                self._history.check_bind(database)
+                self._checked.add(bind.dialect.name)
+        return database
 
     def _require_history(self) -> BuildHistory:
         if self._history is None:

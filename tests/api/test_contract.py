@@ -94,9 +94,14 @@ TABLE = [
     Row(
         "7",
         400,
-        "every problem of every member",
-        members={"status": LEFT_OUT, "finished": "0", "number": 0},
-        fields={"number": ["less than 1"], "status": ["missing"], "finished": ["not an integer"]},
+        "every problem with the form of every member",
+        members={"parent": None, "status": LEFT_OUT, "finished": "0", "colour": "red"},
+        fields={
+            "parent": ["null"],
+            "status": ["missing"],
+            "finished": ["not an integer"],
+            "colour": ["unknown"],
+        },
     ),
     Row("7", 400, "no reason", request={"query_string": ""}),
     Row("7", 400, "a reason that cannot be kept", request={"query_string": "reason=%00"}),
@@ -116,6 +121,18 @@ TABLE = [
         "another value of a protected member",
         members={"author": "Mona"},
         fields={"author": ["cannot be changed"]},
+    ),
+    Row(
+        "10",
+        400,
+        "every problem with the new value of every member",
+        members={"number": 0, "event": "", "title": "x" * 251, "author": "Mona"},
+        fields={
+            "number": ["less than 1"],
+            "event": ["empty"],
+            "title": ["longer than 250 characters"],
+            "author": ["cannot be changed"],
+        },
     ),
     Row(
         "10",

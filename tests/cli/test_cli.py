@@ -211,10 +211,15 @@ REFUSALS: dict[str, tuple[tuple[str, ...], int, str]] = {
     "no_build_to_edit": (("undo", "2"), 4, "There is no such build."),
     "no_revision": (("undo", "1", "7", "--yes"), 4, "The build has no such revision."),
     "nothing_to_undo": (("undo", "1"), 4, "The build has no such revision."),
-    "every_problem": (
+    "every_problem_of_the_form": (
         ("set", "1", "number=0", "extra=1", "parent=x", "--yes"),
         1,
-        "number: less than 1\nparent: not an integer\nextra: unknown",
+        "parent: not an integer\nextra: unknown",
+    ),
+    "every_problem_of_a_value": (
+        ("set", "1", "number=0", "status=", "--yes"),
+        1,
+        "number: less than 1\nstatus: empty",
     ),
     "another_id": (("set", "1", "id=2", "--yes"), 2, "it says which build is meant"),
     "no_file": (("apply", "nowhere.json"), 2, "No such file"),
@@ -495,7 +500,7 @@ def test_a_mistake_opens_the_editor_again_with_what_is_wrong(kept: Host, tmp_pat
         [],
         ["# The body is not JSON: line 1, column 2.", "# Lines are counted from below these."],
         ["# The body is not UTF-8: byte 0 is invalid.", "# Lines are counted from below these."],
-        ["# number: less than 1", "# extra\\x1b: unknown"],
+        ["# extra\\x1b: unknown"],
         ["# id: is that of another build"],
     ]
     assert editor.seen[3].endswith(json.dumps(wrong))

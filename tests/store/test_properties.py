@@ -203,14 +203,22 @@ def test_a_changed_document_is_stored_exactly_or_refused(
         for name in document.keys() & OCTOCAT.keys()
         if not fits(database, name, document[name])
     }
+    # What cannot be compared with a row is refused first, and alone.
+    form = document.keys() ^ OCTOCAT.keys()
+    form |= {
+        name
+        for name in document.keys() & OCTOCAT.keys()
+        if type(document[name]) is not type(OCTOCAT[name]) or (name == "id" and name in wrong)
+    }
+    wrong = form or wrong
     before = host.row()
     answer = host.put(data=json.dumps(document))
-    if wrong:
+    if not form and document["id"] != 1:
+        assert answer.status_code == 404
+        assert host.row() == before
+    elif wrong:
         assert answer.status_code == 400
         assert answer.json["fields"].keys() == wrong
-        assert host.row() == before
-    elif document["id"] != 1:
-        assert answer.status_code == 404
         assert host.row() == before
     else:
         assert answer.status_code == 200

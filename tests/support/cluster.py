@@ -50,9 +50,12 @@ class Cluster:
             group = pwd.getpwnam("nobody").pw_gid
             self.owner = {"user": "nobody", "group": group, "extra_groups": []}
             shutil.chown(directory, "nobody", group)
-        self._run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8")
+        self._make_data()
         with (self.data / "postgresql.conf").open("a") as configuration:
             configuration.write(SETTINGS.format(directory=directory))
+
+    def _make_data(self) -> None:
+        self._run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8")
 
     def start(self) -> None:
         self._run("pg_ctl", "start", "--wait", f"--log={self.directory / 'log'}")
@@ -92,6 +95,44 @@ class Cluster:
             timeout=PATIENCE,
             **self.owner,
         )
+
+
+class Standby(Cluster):
+    """A server that replays what another has committed, and can be read.
+
+    :param directory: of its data, its socket and its log.
+    """
+
+    def __init__(self, directory: Path, primary: Cluster) -> None:
+        self._primary = primary
+        super().__init__(directory)
+
+    def _make_data(self) -> None:
+        host = f"--host={self._primary.directory}"
+        self._run("pg_basebackup", "--write-recovery-conf", host, "--username=postgres")
+
+    @contextmanager
+    def lagging(self) -> Iterator[None]:
+        """Stay as it is, whatever the primary commits."""
+        with self.engine.connect() as connection:
+            connection.exec_driver_sql("SELECT pg_wal_replay_pause()")
+        try:
+            yield
+        finally:
+            with self.engine.connect() as connection:
+                connection.exec_driver_sql("SELECT pg_wal_replay_resume()")
+
+
+@contextmanager
+def run_standby(primary: Cluster) -> Iterator[Standby]:
+    """Make a standby of a server that runs, run it, and leave nothing of it behind."""
+    with TemporaryDirectory(prefix="postgresql-") as directory:
+        standby = Standby(Path(directory), primary)
+        try:
+            standby.start()
+            yield standby
+        finally:
+            standby.stop("immediate")
 
 
 @contextmanager

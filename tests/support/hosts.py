@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,8 @@ class Host:
 
     :param url: of the database; all tables of the model's metadata are made in it.
     :param model: the host's mapped class.
-    :param rows: builds to begin with, as keyword arguments of the model.
+    :param rows: builds to begin with: keyword arguments of the model, or objects.
+    :param session: of the host; by default one on ``url``.
     :param admin: keyword arguments of ``BuildAdmin`` beside these.
     :param configure: is given the app before the blueprint is registered.
     """
@@ -138,22 +139,23 @@ class Host:
         url: str,
         *,
         model: type[Any] = Build,
-        rows: Iterator[Mapping[str, Any]] | list[Mapping[str, Any]] | None = None,
+        rows: Iterable[Any] | None = None,
+        session: scoped_session[Any] | None = None,
         configure: Callable[[Flask], Any] = lambda app: None,
         **admin: Any,
     ) -> None:
         self.model = model
         self.engine = sa.create_engine(url)
-        self.session: scoped_session[Session] = scoped_session(sessionmaker(self.engine))
+        self.session: scoped_session[Any] = session or scoped_session(sessionmaker(self.engine))
         self.history: type[Any] | None = admin.get("history")
         self.metadata: set[sa.MetaData] = {model.metadata}
         if self.history is not None:
             self.metadata.add(self.history.metadata)
         self.drop_tables()
         self.create_tables()
-        with Session(self.engine) as session:
-            session.add_all(model(**row) for row in ([OCTOCAT] if rows is None else rows))
-            session.commit()
+        with Session(self.engine) as new, new.begin():
+            given = [OCTOCAT] if rows is None else rows
+            new.add_all(model(**row) if isinstance(row, Mapping) else row for row in given)
         self.app = Flask("host")
         self.app.teardown_appcontext(lambda error: self.session.remove())
         configure(self.app)
