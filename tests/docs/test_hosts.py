@@ -28,6 +28,19 @@ def test_every_option_is_told() -> None:
     assert told == list(inspect.signature(BuildAdmin).parameters)
 
 
+@from_page(PAGE, code="class RoutingSession")
+def test_a_session_that_reads_from_a_replica(server: CiServer, code: str, tmp_path: Path) -> None:
+    names = server.run(code.replace("sqlite:///ci.db", f"sqlite:///{tmp_path / 'routed.db'}"))
+    Build.metadata.create_all(names["primary"])
+    with Session(names["primary"]) as session:
+        session.add(Build(**OCTOCAT))
+        session.commit()
+    assert server.ask("PUT", document=CHANGED).json == CHANGED
+    assert server.ask("GET", "/1").json == CHANGED
+    for engine in (names["primary"], *names["replicas"]):
+        engine.dispose()
+
+
 @from_page(PAGE, code="class RunSchema")
 def test_a_host_with_eight_columns(server: CiServer, code: str) -> None:
     assert PAGES[PAGE].index("Meta.fields") < PAGES[PAGE].index("```")
@@ -98,7 +111,7 @@ def test_flask_sqlalchemy_lite(server: CiServer, code: str, tmp_path: Path) -> N
         made["db"].engine.dispose()
 
 
-@from_page(PAGE, code="scoped_session")
+@from_page(PAGE, code="sessionmaker(binds=")
 def test_sqlalchemy_alone(server: CiServer, code: str, tmp_path: Path) -> None:
     made = server.run(code.replace("sqlite:///", f"sqlite:///{tmp_path}/"))
     changed_by_mona(server, made["builds"])
