@@ -16,7 +16,7 @@ from ..signals import build_updated, build_updating
 from .codec import LoadedBuild
 from .dberrors import describe
 from .history import BuildHistory, Revision, snapshot
-from .locking import BuildQuery, Database, as_flush
+from .locking import BuildQuery, Database, FlushRouting
 from .transactions import kept_open, log, rollback
 
 #: Called with the build as it is, under the lock. It raises to refuse the change.
@@ -165,7 +165,7 @@ class BuildChange:
             session.flush()
         except OverflowError as error:  # what SQLite's driver raises for more than 64 bits
             raise BuildConflict from error
-        with as_flush(session):
+        with FlushRouting(session):
             mapper = object_mapper(self.build)
             held = instance_dict(self.build)
             # What a listener writes after the flush is unknown to the session.

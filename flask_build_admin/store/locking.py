@@ -82,7 +82,7 @@ class BuildQuery:
         else:
             self._require_row_locks(database.bind.dialect)
             _require_transactions(database.connection)
-        with as_flush(database.session):
+        with FlushRouting(database.session):
             return self._one(database, self._select_locked, build_id)
 
     def dump(self, database: Database, build: Any, build_id: Any) -> Document:
@@ -167,7 +167,7 @@ class BuildQuery:
         query, as_text = (
             select(one).where(self.id == build_id) for one in (value, cast(value, String))
         )
-        if session._flushing:  # see as_flush
+        if session._flushing:  # see FlushRouting
             query, as_text = query.with_for_update(), as_text.with_for_update()
         try:
             return session.scalars(query).one()
@@ -208,16 +208,20 @@ def _require_transactions(connection: Connection) -> None:
         raise ConfigurationError(_AUTOCOMMIT)
 
 
-@contextmanager
-def as_flush(session: Session) -> Iterator[None]:
+class FlushRouting:
     """Route what is within as a flush: a session may send reads to a replica, flushes elsewhere."""
-    # The name that SQLAlchemy's documentation has for sessions that route. There is no other way
-    # to learn where a flush goes.
-    before, session._flushing = session._flushing, True
-    try:
-        yield
-    finally:
-        session._flushing = before
+
+    # Session._flushing is the name that SQLAlchemy's documentation has for sessions that route.
+    # There is no other way to learn where a flush goes.
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __enter__(self) -> None:
+        self._before, self._session._flushing = self._session._flushing, True
+
+    def __exit__(self, *_: object) -> None:
+        self._session._flushing = self._before
 
 
 @contextmanager
@@ -235,15 +239,6 @@ def _lenient(connection: Connection) -> Iterator[None]:
 
 
 def flush_bind(session: Session, mapper: Mapper[Any]) -> Engine | Connection:
-    """Return where the session flushes the objects of a mapper.
-
-    :raises ConfigurationError: the session does not say twice the same.
-    """
-    with as_flush(session):
-        bind = session.get_bind(mapper)
-        if session.get_bind(mapper) is not bind:
-            raise ConfigurationError(
-                "The session flushes now here, now there, so no build could be locked where it is"
-                " written: let get_bind() return one engine while the session flushes."
-            )
-    return bind
+    """Return where the session flushes the objects of a mapper."""
+    with FlushRouting(session):
+        return session.get_bind(mapper)

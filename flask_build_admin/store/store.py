@@ -90,7 +90,7 @@ class BuildStore:
         self.schema = schema
         self._session = session
         self._codecs: dict[str, BuildCodec] = {}
-        #: The dialects on which the session is known to flush the revisions beside the builds.
+        #: The dialects on which ``_check_flush`` has found no fault.
         self._checked: set[str] = set()
         self._reasons: dict[str, fields.String] = {}
 
@@ -240,10 +240,20 @@ class BuildStore:
         database = Database(session, bind, codec)
         if options is not None:
             self._check_reason(options.reason, bind.dialect)
-            if self._history is not None and bind.dialect.name not in self._checked:
-                self._history.check_bind(database)
+            if bind.dialect.name not in self._checked:
+                self._check_flush(database)
                 self._checked.add(bind.dialect.name)
         return database
+
+    def _check_flush(self, database: Database) -> None:
+        """Check that the session flushes the builds, and their revisions, where it says."""
+        if flush_bind(database.session, self._mapper) is not database.bind:
+            raise ConfigurationError(
+                "The session flushes now here, now there, so no build could be locked where it is"
+                " written: let get_bind() return one engine while the session flushes."
+            )
+        if self._history is not None:
+            self._history.check_bind(database)
 
     def _require_history(self) -> BuildHistory:
         if self._history is None:
