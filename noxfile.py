@@ -38,6 +38,15 @@ def minimum(session: nox.Session) -> None:
     session.run("pytest", "-p", "no:cacheprovider", *session.posargs)
 
 
+@nox.session(python=PYTHONS, default=False)
+def drivers(session: nox.Session) -> None:
+    """Test every driver; the last two need the headers of MariaDB's client, libmariadb-dev."""
+    session.install("-e", ".[test,drivers]", "mysqlclient>=2.2.5", "mariadb>=1.1.11,<2")
+    session.run(
+        "pytest", "-p", "no:cacheprovider", "tests/faults/test_drivers.py", *session.posargs
+    )
+
+
 def least_versions() -> list[str]:
     """Read from setup.cfg the least version of each distribution, as constraints."""
     asked = re.findall(r"^ +([\w-]+)(?:\[\w+\])?>=(\S+)$", Path("setup.cfg").read_text(), re.M)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
-from flask import Request, Response, request
+from flask import Request, Response, current_app, got_request_exception, request
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
@@ -60,7 +60,7 @@ class RequestGuard:
         except HTTPException as error:
             # Caught here: an errorhandler(Exception) of the host's could turn it into a 200.
             refused = error.get_response()
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, OSError) as error:
             translated = log_and_translate(error)
             if isinstance(translated, DatabaseUnavailable):
                 return self._refuse(state, translated.status, str(translated))
@@ -85,15 +85,19 @@ class RequestGuard:
         try:
             state.response = view(**values)
         except BuildAdminError as error:
+            if error.status == 500:
+                _announce(error)
             return self._refuse(state, error.status, str(error), fields=error.fields)
         except HTTPException as error:
             response = error.get_response()
             sentence = error.description or error.name
             return self._refuse(state, response.status_code, sentence, headers=response.headers)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, OSError) as error:
             translated = log_and_translate(error)
             if translated is None:
                 raise
+            if translated.status == 500:
+                _announce(error)
             return self._refuse(state, translated.status, str(translated))
         return state.response
 
@@ -144,6 +148,12 @@ class RequestGuard:
         if state is not None:
             state.response = response
         return response
+
+
+def _announce(error: Exception) -> None:
+    """Send the signal that Flask sends for an exception that it turns into a 500 itself."""
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=error)
 
 
 def _contract_status(status: int, authenticated: bool) -> int:

@@ -7,6 +7,7 @@ from traceback import extract_tb
 from typing import Any, NamedTuple
 
 from blinker import Signal
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Mapper, Session, object_mapper
 from sqlalchemy.orm.attributes import flag_modified, instance_dict
 
@@ -14,10 +15,10 @@ from ..exceptions import BuildConflict, InvalidBuild, one_line
 from ..representation import Document, Representation, changes_between, same
 from ..signals import build_updated, build_updating
 from .codec import LoadedBuild
-from .dberrors import describe
+from .dberrors import describe, refuse_character
 from .history import BuildHistory, Revision, snapshot
-from .locking import BuildQuery, Database, FlushRouting
-from .transactions import kept_open, log, rollback
+from .locking import BuildQuery, Database
+from .transactions import FlushRouting, kept_open, log, rollback
 
 #: Called with the build as it is, under the lock. It raises to refuse the change.
 Precondition = Callable[[Document], None]
@@ -86,9 +87,16 @@ class BuildChange:
         :param members: the members whose values change.
         :param loaded: the values.
         :raises InvalidBuild: a member cannot be changed, or is not stored as sent.
+        :raises InvalidParameter: the database cannot store the reason.
         """
         session, bind, _ = self._database
-        result = self._write(members, loaded)
+        try:
+            result = self._write(members, loaded)
+        except (UnicodeEncodeError, DBAPIError) as error:
+            changed = {key: loaded.document[key] for key in members}
+            options = self._options
+            refuse_character(error, changed, options.reason, _name_of(options.actor))
+            raise
         if self._options.dry_run:
             if bind.dialect.name == "postgresql":
                 # A preview has no commit, which would check the deferred constraints.

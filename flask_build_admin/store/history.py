@@ -12,8 +12,9 @@ from ..exceptions import ConfigurationError, RevisionNotFound, UndoConflict
 from ..representation import Document, changed_members, changes_between, same
 from ..schema import UnixTime, to_unix_time
 from .codec import BuildCodec, LoadedBuild
-from .locking import Database, flush_bind
+from .locking import Database
 from .mapping import column_of, mapper_of, python_type
+from .transactions import flush_bind
 
 _COLUMNS = ("id", "build_id", "at", "actor", "reason", "before", "after")
 
@@ -137,7 +138,13 @@ class BuildHistory:
             "after": after,
         }
         row = {self._columns[name].key: value for name, value in values.items()}
-        inserted = database.connection.execute(self._insert, row)
+        try:
+            inserted = database.connection.execute(self._insert, row)
+        except UnicodeEncodeError:  # nothing was sent yet
+            # An administrator whose name the database cannot hold may still repair a build.
+            name = revision.actor and revision.actor.encode("ascii", "backslashreplace").decode()
+            row[self._columns["actor"].key] = name
+            inserted = database.connection.execute(self._insert, row)
         revision_id, *_ = inserted.inserted_primary_key or [None]
         return revision._replace(id=revision_id, at=to_unix_time(at))
 

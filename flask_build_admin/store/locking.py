@@ -19,17 +19,17 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.engine import Connection, Dialect, Engine
-from sqlalchemy.exc import DataError
-from sqlalchemy.orm import Mapper, Session, lazyload, load_only, undefer
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
+from sqlalchemy.orm import Session, lazyload, load_only, undefer
 from sqlalchemy.orm.attributes import set_committed_value
 
 from ..exceptions import BuildNotFound, ConfigurationError
 from ..representation import Document, same
 from ..schema import BuildSchema, members_of
 from .codec import BuildCodec
-from .dberrors import UNREADABLE, is_unreadable
+from .dberrors import UNREADABLE, is_unknown_value, is_unreadable
 from .mapping import column_of, mapper_of, member_of
-from .transactions import begin
+from .transactions import FlushRouting, begin
 
 _AUTOCOMMIT = (
     "The connections of the builds commit every statement at once, so nothing can be locked or"
@@ -127,8 +127,10 @@ class BuildQuery:
         session, _, codec = database
         try:
             found = session.execute(query, {"build_id": build_id})
-        except (DataError, OverflowError) as error:  # the column's type has no such value
-            raise BuildNotFound from error
+        except (DBAPIError, OverflowError, UnicodeEncodeError) as error:
+            if isinstance(error, DataError) or is_unknown_value(error):
+                raise BuildNotFound from error
+            raise
         try:
             # unique(): an eagerly loaded collection repeats the row.
             build = found.unique().scalar_one_or_none()
@@ -204,24 +206,12 @@ class BuildQuery:
 def _require_transactions(connection: Connection) -> None:
     driver: Any = connection.connection.dbapi_connection
     of_mysql = getattr(driver, "get_autocommit", None)  # PyMySQL, mysqlclient
-    if driver.autocommit if of_mysql is None else of_mysql():
+    try:
+        autocommit = driver.autocommit if of_mysql is None else of_mysql()
+    except connection.dialect.loaded_dbapi.Error as error:  # mysql-connector asks the server
+        raise OperationalError("SELECT @@autocommit", None, error) from error
+    if autocommit:
         raise ConfigurationError(_AUTOCOMMIT)
-
-
-class FlushRouting:
-    """Route what is within as a flush: a session may send reads to a replica, flushes elsewhere."""
-
-    # Session._flushing is the name that SQLAlchemy's documentation has for sessions that route.
-    # There is no other way to learn where a flush goes.
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def __enter__(self) -> None:
-        self._before, self._session._flushing = self._session._flushing, True
-
-    def __exit__(self, *_: object) -> None:
-        self._session._flushing = self._before
 
 
 @contextmanager
@@ -236,9 +226,3 @@ def _lenient(connection: Connection) -> Iterator[None]:
     finally:
         if factory is not None:
             driver.text_factory = factory
-
-
-def flush_bind(session: Session, mapper: Mapper[Any]) -> Engine | Connection:
-    """Return where the session flushes the objects of a mapper."""
-    with FlushRouting(session):
-        return session.get_bind(mapper)

@@ -7,12 +7,13 @@ from typing import Any
 from marshmallow import ValidationError
 from sqlalchemy import ColumnElement, and_, false, or_, select
 from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import aliased
 
-from ..exceptions import ConfigurationError, InvalidParameter, require_names
+from ..exceptions import BuildNotFound, ConfigurationError, InvalidParameter, require_names
 from ..representation import Document
 from ..schema import AnyField, BuildSchema, Member, members_of
-from .dberrors import UNREADABLE, describe, is_unreadable
+from .dberrors import UNREADABLE, describe, is_unknown_value, is_unreadable
 from .limits import add_limits
 from .locking import BuildQuery, Database
 from .mapping import column_of, expression_of, member_of
@@ -47,6 +48,7 @@ class BuildQueue:
         require_names("queue_statuses", statuses)
         self._model, self._id, self._query = model, member_of(schema, "id").attribute, query
         self._unfinished = _unfinished(model, schema, statuses)
+        self._statuses = statuses
         created = members_of(schema).get("created")
         #: The attribute to sort by; None: by the id alone.
         self._attribute = None if created is None else created.attribute
@@ -62,7 +64,10 @@ class BuildQueue:
         below: Any,
         on_unreadable: Callable[[Any, str], None] | None,
     ) -> list[Document]:
-        """Return the unfinished builds, the last created first; see ``BuildStore.queue``."""
+        """Return the unfinished builds, the last created first; see ``BuildStore.queue``.
+
+        :raises ConfigurationError: the column or the database knows no such status.
+        """
         session, bind, codec = database
         wanted = [self._unfinished, *self._bounds(codec.members, after, before)]
         if below is not None:
@@ -73,8 +78,19 @@ class BuildQueue:
             if getattr(self._created, "nullable", True) and bind.dialect.name == "postgresql":
                 newest = newest.nulls_last()  # as the other databases do
             order.insert(0, newest)
+        query = self._query.every.where(*wanted).order_by(*order).limit(limit)
         try:
-            builds = session.scalars(self._query.every.where(*wanted).order_by(*order).limit(limit))
+            builds = session.scalars(query)
+        except (DBAPIError, OverflowError, UnicodeEncodeError) as error:
+            if not is_unknown_value(error):
+                raise
+            if below is not None:
+                raise BuildNotFound from error
+            raise ConfigurationError(
+                f"The database does not know each of the statuses {', '.join(self._statuses)}: pass"
+                " queue_statuses=, those that it knows."
+            ) from error
+        try:
             return [codec.dump(build) for build in builds.unique()]
         except UNREADABLE as error:
             if not is_unreadable(error):

@@ -14,11 +14,11 @@ from .change import BuildChange, ChangeOptions, ChangeResult, Precondition
 from .codec import BuildCodec
 from .history import DEFAULT_REVISIONS, BuildHistory, Revision, load_restored, members_to_restore
 from .limits import add_limits
-from .locking import BuildQuery, Database, flush_bind
+from .locking import BuildQuery, Database
 from .mapping import column_of, mapper_of, member_of
 from .misfits import check_members
 from .queue import DEFAULT_BUILDS, UNFINISHED, BuildQueue
-from .transactions import begin, reading, rollback, transaction
+from .transactions import begin, flush_bind, reading, rollback, transaction
 
 _NO_OPTIONS = ChangeOptions()
 
@@ -99,7 +99,7 @@ class BuildStore:
 
         :param precondition: called with the build; it raises to refuse.
         """
-        with reading(self._current()) as session:
+        with reading(self._current(), self._mapper) as session:
             database = self._database(session)
             _, document = self._query.find(database, database.codec.load_id(build_id))
             if precondition is not None:
@@ -118,7 +118,7 @@ class BuildStore:
         :raises InvalidParameter: the reason is missing, or cannot be stored.
         :raises BuildConflict: the database refuses the row.
         """
-        with transaction(self._current()) as session:
+        with transaction(self._current(), self._mapper) as session:
             database = self._database(session, options)
             loaded = database.codec.load(document)
             change = BuildChange(database, self._query, loaded.id, self._history, options)
@@ -141,7 +141,7 @@ class BuildStore:
         and what ``overwrite`` raises.
         """
         history = self._require_history()
-        with transaction(self._current()) as session:
+        with transaction(self._current(), self._mapper) as session:
             database = self._database(session, options)
             codec, value = database.codec, database.codec.load_id(build_id)
             change = BuildChange(database, self._query, value, history, options)
@@ -160,7 +160,7 @@ class BuildStore:
         :param before: only revisions with a lesser id.
         """
         history = self._require_history()
-        with reading(self._current()) as session:
+        with reading(self._current(), self._mapper) as session:
             database = self._database(session)
             value = database.codec.load_id(build_id)
             self._query.find(database, value)
@@ -198,7 +198,7 @@ class BuildStore:
         if self._queue is None:
             problem = self.queue_problem or "pass queue_statuses=."
             raise ConfigurationError(f"There is no queue: {problem}")
-        with reading(self._current()) as session:
+        with reading(self._current(), self._mapper) as session:
             database = self._database(session)
             start = None if below is None else database.codec.load_id(below)
             begin(session)

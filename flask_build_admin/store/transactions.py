@@ -3,13 +3,15 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from sqlalchemy import event
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Mapper, Session
 
 from ..exceptions import BuildAdminError
-from .dberrors import describe, translate
+from .dberrors import describe, needs_reconnect, translate
 
 _ENDED = (
     "A receiver of build_updating must neither commit nor roll back the session: what it adds is"
@@ -20,15 +22,19 @@ log = logging.getLogger("flask_build_admin")
 
 
 @contextmanager
-def transaction(session: Session) -> Iterator[Session]:
+def transaction(session: Session, mapper: Mapper[Any]) -> Iterator[Session]:
     """Roll the session back when anything fails, and translate errors of the database.
 
+    :param mapper: of the builds.
     :raises BuildAdminError: in the place of an error of the database.
     """
     try:
         yield session
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, OSError) as error:
         rollback(session)
+        if needs_reconnect(error):
+            # All of the pool: where a server became read-only, each connection leads to it.
+            flush_bind(session, mapper).engine.dispose()
         translated = log_and_translate(error)
         if translated is None:
             raise
@@ -39,12 +45,13 @@ def transaction(session: Session) -> Iterator[Session]:
 
 
 @contextmanager
-def reading(session: Session) -> Iterator[Session]:
+def reading(session: Session, mapper: Mapper[Any]) -> Iterator[Session]:
     """End the transaction with the read: at the end of the request no response could report it.
 
+    :param mapper: of the builds.
     :raises BuildAdminError: in the place of an error of the database.
     """
-    with transaction(session):
+    with transaction(session, mapper):
         yield session
         for build in session.dirty:
             session.expire(build)  # a getter that writes is no change
@@ -83,13 +90,35 @@ def kept_open(session: Session) -> Iterator[None]:
         raise RuntimeError(_ENDED)
 
 
-def log_and_translate(error: SQLAlchemyError) -> BuildAdminError | None:
-    """Translate an error of the database; log it if the client can do nothing about it.
+class FlushRouting:
+    """Route what is within as a flush: a session may send reads to a replica, flushes elsewhere."""
+
+    # Session._flushing is the name that SQLAlchemy's documentation has for sessions that route.
+    # There is no other way to learn where a flush goes.
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __enter__(self) -> None:
+        self._before, self._session._flushing = self._session._flushing, True
+
+    def __exit__(self, *_: object) -> None:
+        self._session._flushing = self._before
+
+
+def flush_bind(session: Session, mapper: Mapper[Any]) -> Engine | Connection:
+    """Return where the session flushes the objects of a mapper."""
+    with FlushRouting(session):
+        return session.get_bind(mapper)
+
+
+def log_and_translate(error: SQLAlchemyError | OSError) -> BuildAdminError | None:
+    """Translate an error of the database, and log it: the response does not name the cause.
 
     :returns: None for an error that is not the database's.
     """
     translated = translate(error)
-    if translated is not None and translated.status >= 500:
+    if translated is not None:
         log.warning("%s The cause: %s", translated, describe(error))
     return translated
 
@@ -98,6 +127,6 @@ def rollback(session: Session) -> None:
     """Leave a session without a transaction, even if its connection is broken."""
     try:
         session.rollback()
-    except SQLAlchemyError:
-        with suppress(SQLAlchemyError):
+    except (SQLAlchemyError, OSError):
+        with suppress(SQLAlchemyError, OSError):
             session.invalidate()

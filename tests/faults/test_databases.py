@@ -31,7 +31,9 @@ from tests.support.servers import PATIENCE, Server, chain_of, serve, wait_until
 CHANGED = OCTOCAT | {"status": "error", "error": "the secret of the put"}
 
 #: What no line of the log may hold.
-TELLTALE = re.compile(r"select |update |insert |builds|secret|octocat|traceback|sqlalche\.me", re.I)
+TELLTALE = re.compile(
+    r"select |update |insert |(from|into|table) builds|secret|octocat|traceback|sqlalche\.me", re.I
+)
 
 on_servers = pytest.mark.parametrize(
     "database", [name for name in DATABASES if name != "sqlite"], indirect=True
@@ -483,6 +485,95 @@ def test_a_schema_that_is_not_there_is_no_matter_of_trying_again(
     with worker.engine.begin() as connection:
         connection.execute(sa.insert(Build), OCTOCAT)
     assert_served(worker)
+
+
+#: What a pooler or a migration does to prepared statements, behind the back of the driver.
+PREPARED = {
+    "0A000": "ALTER TABLE builds ALTER title TYPE text, ALTER parent TYPE bigint",
+    "26000": "DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$",
+    "42P05": "DO $$ BEGIN EXECUTE 'PREPARE _pg3_0 AS SELECT 1'; END $$",
+}
+
+
+@pytest.mark.parametrize("database", [on for on in DATABASES if on == "postgresql"], indirect=True)
+@pytest.mark.parametrize("state", [*PREPARED])
+def test_a_prepared_statement_is_not_what_the_driver_takes_it_for(
+    make_worker: Callable[..., Worker], state: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = make_worker(connect_args={"prepare_threshold": 2})
+    if state != "42P05":
+        assert [worker.get().status_code for _ in range(4)] == [200] * 4
+    if state == "0A000":
+        worker.execute(PREPARED[state])
+    else:
+        with worker.pool.begin() as connection:
+            connection.exec_driver_sql(PREPARED[state])
+    answers = [worker.get() for _ in range(6)]
+    [refused] = [answer for answer in answers if answer.status_code != 200]
+    assert_unavailable(refused)
+    assert f"({state})" in caplog.text
+    assert_served(worker)
+
+
+@pytest.mark.parametrize("database", [on for on in DATABASES if on == "mariadb"], indirect=True)
+def test_the_table_is_altered_under_a_snapshot(
+    worker: Worker, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker.auth_query = "SELECT id FROM build_revisions"
+
+    def alter() -> None:
+        worker.execute("ALTER TABLE builds FORCE")
+
+    with worker.at("before_cursor_execute", "FROM builds", alter):
+        assert_unavailable(worker.get())
+    assert "(1412)" in caplog.text
+    assert worker.get().json == OCTOCAT
+
+
+#: What makes the connections of a server read-only that was demoted, and those to the new writer.
+DEMOTED = {
+    "postgresql": "ALTER DATABASE {} SET default_transaction_read_only = on",
+    "mariadb": "SET SESSION TRANSACTION READ ONLY",
+}
+
+
+@on_servers
+def test_connections_to_a_server_that_became_read_only_leave_the_pool(
+    make_host: Callable[..., Host], database: str, database_url: str
+) -> None:
+    host = make_host(database_url, history=BuildRevision)
+    pool = sa.create_engine(database_url, poolclass=QueuePool, pool_size=2, max_overflow=0)
+    demoted = DEMOTED[database].format(pool.url.database)
+    host.session.configure(bind=pool)
+    if database == "postgresql":
+        host.execute(demoted)
+    with pool.connect() as one, pool.connect() as other:
+        if database == "mariadb":
+            one.exec_driver_sql(demoted)
+            other.exec_driver_sql(demoted)
+    if database == "postgresql":
+        with host.engine.begin() as connection:
+            connection.exec_driver_sql("SET TRANSACTION READ WRITE")
+            connection.exec_driver_sql(demoted.replace("= on", "= off"))
+    assert host.get().json == OCTOCAT
+    assert_unavailable(host.put(CHANGED))
+    assert host.put(CHANGED).json == CHANGED
+    host.session.remove()
+    pool.dispose()
+
+
+def test_a_file_of_sqlite_that_was_replaced_is_opened_anew(
+    make_host: Callable[..., Host], tmp_path: Path
+) -> None:
+    file = tmp_path / "ci.db"
+    host = make_host(f"sqlite:///{file}")
+    assert host.get().json == OCTOCAT
+    restored = tmp_path / "restored.db"
+    restored.write_bytes(file.read_bytes())
+    restored.replace(file)
+    assert_unavailable(host.put(CHANGED))
+    assert host.put(CHANGED).json == CHANGED
+    assert host.row() == CHANGED
 
 
 #: Changes that are made while workers are killed, and how many workers that is.

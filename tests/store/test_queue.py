@@ -260,6 +260,29 @@ def test_the_contracts_statuses_are_asked_for_as_far_as_the_host_knows_them(
     assert ids(queue(host)) == [1]
 
 
+@pytest.mark.parametrize("protected", [False, True])
+def test_an_enum_is_asked_for_the_statuses_that_it_has(
+    make_host: MakeHost, database_url: str, protected: bool
+) -> None:
+    schema = BuildSchema.from_dict({"status": fields.String(dump_only=protected)}, name="Own")
+    rows = [row_of(status="running"), row_of(id=2, number=2, status="queued")]
+    model = model_of(status=sa.Column(sa.Enum("queued", "running", name="states")))
+    host = make_host(database_url, model=model, schema=schema, rows=rows)
+    assert ids(queue(host)) == [1]
+    assert ids(queue(host)) == [1]
+
+
+@pytest.mark.parametrize("database", [on for on in DATABASES if on == "postgresql"], indirect=True)
+def test_an_enum_that_has_less_in_the_database_is_told(
+    make_host: MakeHost, database_url: str
+) -> None:
+    model = model_of(status=sa.Column(sa.Enum("pending", "running", name="states")))
+    host = make_host(database_url, model=model, rows=[])
+    host.execute("ALTER TYPE states RENAME VALUE 'pending' TO 'queued'")
+    with pytest.raises(ConfigurationError, match=r"statuses pending, running: pass"):
+        host.blueprint.store.queue()
+
+
 NO_QUEUE: dict[str, tuple[dict[str, Any], str | None]] = {
     "no status": ({"schema": WithoutStatus}, "WithoutStatus has no member 'status'"),
     "no column": ({"model": DERIVED, "rows": [row_of("status")]}, "Build.status is no column"),

@@ -275,17 +275,15 @@ def test_a_database_without_row_locks_is_refused(host: Host) -> None:
         BuildStore(Build, lambda: Elsewhere()).overwrite(OCTOCAT)
 
 
-def test_a_connection_that_commits_every_statement_is_refused(
-    host: Host, database_url: str
-) -> None:
-    autocommit = sa.create_engine(host.engine.url, isolation_level="AUTOCOMMIT")
-    optional = host.engine.execution_options(isolation_level="AUTOCOMMIT")
+def test_a_connection_that_commits_every_statement_is_refused(hosted: Host) -> None:
+    autocommit = sa.create_engine(hosted.engine.url, isolation_level="AUTOCOMMIT")
+    optional = hosted.engine.execution_options(isolation_level="AUTOCOMMIT")
     for engine in (autocommit, optional):
         store = BuildStore(Build, partial(Session, engine))
         assert store.find("1").document == OCTOCAT
         with pytest.raises(ConfigurationError, match="than AUTOCOMMIT"):
             store.overwrite(OCTOCAT | {"title": "x"}, ChangeOptions(dry_run=True))
-        assert host.row() == OCTOCAT
+        assert hosted.row() == OCTOCAT
     autocommit.dispose()
 
 

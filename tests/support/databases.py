@@ -23,19 +23,20 @@ on_mariadb = pytest.mark.parametrize(
 
 
 @contextmanager
-def own_database(name: str, purpose: str = "") -> Iterator[str]:
+def own_database(name: str, purpose: str = "", options: str = "") -> Iterator[str]:
     """Make a database on a server, answer its URL, and drop it in the end.
 
     Each process has its own, and so does each worker of pytest-xdist.
 
     :param name: of the server.
     :param purpose: part of the name of the database, if it is not the only one.
+    :param options: of CREATE DATABASE.
     """
     url = str(SERVERS[name])
     own = f"flask_build_admin_{os.getpid()}{purpose}"
     admin = sa.create_engine(url, isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {own}"))
+        connection.execute(sa.text(f"CREATE DATABASE {own} {options}"))
     try:
         yield sa.make_url(url).set(database=own).render_as_string(hide_password=False)
     finally:
