@@ -179,11 +179,10 @@ class BuildCodec:
                 raise
             dumped = raw
         if len(dumped) < len(self.members):
-            for key in self.protected:
+            for key in [key for key in self.protected if key not in dumped]:
+                # Through a relationship that is None: the zero of the field, or null.
                 member = self.members[key]
-                if key not in dumped:
-                    # Through a relationship that is None: the zero of the field, or null.
-                    dumped[key] = member.field.serialize(member.name, build, lambda *_: None)
+                dumped[key] = member.field.serialize(member.name, build, lambda *_: None)
             dumped = {key: dumped[key] for key in [*self.members, *dumped] if key in dumped}
         # The caller may change the document in place, but not what the build itself holds.
         return {

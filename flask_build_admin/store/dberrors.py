@@ -67,8 +67,8 @@ _MYSQL_BUSY = _MYSQL_UNREACHABLE | frozenset(
 #: that was replaced while it was open.
 _READ_ONLY = frozenset({"25006", 1290, 1792, 1836, "SQLITE_READONLY_DBMOVED"})
 
-#: What may be raised where a value of a row cannot be converted, see ``is_unreadable``.
-UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, DBAPIError)
+#: What Python raises for a value that cannot be converted.
+_UNCONVERTED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 #: How a message names what the error is about, by the code of the error. A message may hold a
 #: value, too: these match names of the schema only.
@@ -126,16 +126,31 @@ def translate(error: SQLAlchemyError | OSError) -> BuildAdminError | None:
     return None
 
 
-def is_unreadable(error: Exception) -> bool:
-    """Check whether a value that was fetched cannot be converted; a retry would not help.
+class Unreadable(Exception):
+    """A value that was fetched cannot be converted, and another try does not help."""
+
+
+class _ConvertingValues:
+    """Raise ``Unreadable`` in the place of what says that a value cannot be converted.
 
     Drivers have no code for it: psycopg for a date that Python lacks, sqlite3 for text that is not
-    UTF-8. A type of SQLAlchemy raises what Python does.
+    UTF-8. A type of SQLAlchemy, or a field, raises what Python does.
     """
-    if not isinstance(error, DBAPIError):
-        return not isinstance(error, SQLAlchemyError)
-    of_sqlite = type(error.orig).__module__ == "sqlite3"
-    return not _code(error.orig) and (isinstance(error, DataError) or of_sqlite)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, DBAPIError):
+            of_sqlite = type(error.orig).__module__ == "sqlite3"
+            unreadable = not _code(error.orig) and (isinstance(error, DataError) or of_sqlite)
+        else:
+            unreadable = isinstance(error, _UNCONVERTED)
+        if unreadable and isinstance(error, Exception):
+            raise Unreadable(describe(error)) from error
+
+
+converting_values = _ConvertingValues()
 
 
 def describe(error: BaseException) -> str:

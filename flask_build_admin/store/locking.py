@@ -27,7 +27,7 @@ from ..exceptions import BuildNotFound, ConfigurationError
 from ..representation import Document, same
 from ..schema import BuildSchema, members_of
 from .codec import BuildCodec
-from .dberrors import UNREADABLE, is_unknown_value, is_unreadable
+from .dberrors import Unreadable, converting_values, is_unknown_value
 from .mapping import column_of, mapper_of, member_of
 from .transactions import FlushRouting, begin
 
@@ -88,9 +88,10 @@ class BuildQuery:
     def dump(self, database: Database, build: Any, build_id: Any) -> Document:
         """Return the document of a build, whose attributes may have expired."""
         try:
-            return database.codec.dump(build)
-        except UNREADABLE as error:
-            if not is_unreadable(error) or not inspect(build).unloaded:
+            with converting_values:
+                return database.codec.dump(build)
+        except Unreadable:
+            if not inspect(build).unloaded:
                 raise
         return database.codec.dump(self._read_raw(database, build_id))
 
@@ -132,11 +133,10 @@ class BuildQuery:
                 raise BuildNotFound from error
             raise
         try:
-            # unique(): an eagerly loaded collection repeats the row.
-            build = found.unique().scalar_one_or_none()
-        except UNREADABLE as error:
-            if not is_unreadable(error):
-                raise
+            with converting_values:
+                # unique(): an eagerly loaded collection repeats the row.
+                build = found.unique().scalar_one_or_none()
+        except Unreadable:
             build = self._read_raw(database, build_id)
         if build is None:
             raise BuildNotFound
@@ -172,10 +172,9 @@ class BuildQuery:
         if session._flushing:  # see FlushRouting
             query, as_text = query.with_for_update(), as_text.with_for_update()
         try:
-            return session.scalars(query).one()
-        except UNREADABLE as error:
-            if not is_unreadable(error):
-                raise
+            with converting_values:
+                return session.scalars(query).one()
+        except Unreadable:
             return session.scalars(as_text).one()
 
     def _lock_sqlite(self, connection: Connection) -> None:

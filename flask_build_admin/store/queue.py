@@ -1,6 +1,7 @@
 """The unfinished builds, pending or running, the newest first."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from copy import copy
 from typing import Any
 
@@ -13,7 +14,7 @@ from sqlalchemy.orm import aliased
 from ..exceptions import BuildNotFound, ConfigurationError, InvalidParameter, require_names
 from ..representation import Document
 from ..schema import AnyField, BuildSchema, Member, members_of
-from .dberrors import UNREADABLE, describe, is_unknown_value, is_unreadable
+from .dberrors import Unreadable, converting_values, is_unknown_value
 from .limits import add_limits
 from .locking import BuildQuery, Database
 from .mapping import column_of, expression_of, member_of
@@ -90,22 +91,18 @@ class BuildQueue:
                 f"The database does not know each of the statuses {', '.join(self._statuses)}: pass"
                 " queue_statuses=, those that it knows."
             ) from error
-        try:
+        with suppress(Unreadable), converting_values:
             return [codec.dump(build) for build in builds.unique()]
-        except UNREADABLE as error:
-            if not is_unreadable(error):
-                raise
         # One by one: a build that cannot be read hides no other.
         documents: list[Document] = []
         for build_id in session.scalars(select(self._query.id).where(*wanted).order_by(*order)):
             try:
-                documents.append(self._query.find(database, build_id)[1])
-            except UNREADABLE as error:
-                if not is_unreadable(error):
-                    raise
-                log.warning("build %r cannot be read: %s", build_id, describe(error))
+                with suppress(BuildNotFound):  # somebody has just deleted it
+                    documents.append(self._query.find(database, build_id)[1])
+            except Unreadable as error:
+                log.warning("build %r cannot be read: %s", build_id, error)
                 if on_unreadable is not None:
-                    on_unreadable(build_id, describe(error))
+                    on_unreadable(build_id, str(error))
             if len(documents) == limit:
                 break
         return documents

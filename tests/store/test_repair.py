@@ -26,9 +26,11 @@ from marshmallow import (
     validates_schema,
 )
 from sqlalchemy.dialects.mysql import DATETIME
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import relationship, validates
 
 from flask_build_admin import BuildSchema, Text, UnixTime, WholeNumber
+from flask_build_admin.store.dberrors import converting_values
 from tests.support.databases import DATABASES
 from tests.support.hosts import (
     ADMIN,
@@ -808,3 +810,8 @@ def test_the_builds_beside_what_cannot_be_read_are_repaired(unreadable: Host) ->
     assert unreadable.get(77).status_code in {200, 500}
     assert unreadable.get(77).mimetype == "application/json"
     assert changes_of(unreadable, 5) == [{"error": {"before": "", "after": "lost"}}]
+
+
+def test_an_error_of_the_server_is_no_value_that_cannot_be_converted(host: Host) -> None:
+    with pytest.raises(OperationalError), converting_values, host.engine.connect() as connection:
+        connection.exec_driver_sql("SELECT * FROM nowhere")
