@@ -134,8 +134,6 @@ def changed_members(before: Document, after: Document) -> list[str]:
 
 
 def changes_between(before: Document, after: Document) -> Document:
-    """Return the values ``before`` and ``after`` of each member that differs."""
-    return {
-        name: {"before": before.get(name), "after": after[name]}
-        for name in changed_members(before, after)
-    }
+    """Return the values ``before`` and ``after`` of each member that differs, or is gone."""
+    names = changed_members(before, after) + [key for key in before if key not in after]
+    return {name: {"before": before.get(name), "after": after.get(name)} for name in names}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from flask import Request, Response, current_app, request, url_for
+from flask import Request, Response, current_app, request
 from marshmallow import ValidationError
 
 from ..exceptions import BuildNotFound, PreconditionFailed, PreconditionRequired
@@ -53,7 +53,7 @@ class BuildViews:
         document = decode(read_body(current, self._limit))
         options = self._options(current, parameters)
         result = self._store.overwrite(document, options)
-        # Not url_for(), which would cost 2 % of an update.
+        # Not url_for(), which a host may have taken the variables of the prefix from.
         return _changed(result, options, _quoted(f"{_path(current)}/{result.build.document['id']}"))
 
     def fetch(self, build_id: str, **_: Any) -> Response:
@@ -100,10 +100,8 @@ class BuildViews:
             revision = REVISION_ID.deserialize(revision_id)
         except ValidationError:
             revision = 0  # no revision has it, but a missing build is reported first
-        result = self._store.undo(build_id, revision, options)
-        # The prefix may have variables of the host's. None: the route has no such variable.
-        variables = {**(current.view_args or {}), "revision_id": None}
-        return _changed(result, options, url_for(".fetch", **variables))
+        path = _path(current).removesuffix(f"/revisions/{revision_id}/undo")
+        return _changed(self._store.undo(build_id, revision, options), options, _quoted(path))
 
     def _parameters(self, current: Request, route: str) -> dict[str, Any]:
         return read_parameters(current.query_string, PARAMETERS[route], self._auth_parameters)

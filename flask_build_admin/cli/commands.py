@@ -200,5 +200,5 @@ def _print(lines: Iterable[str]) -> None:
 def _cell(build: Document, member: str, now: int) -> str:
     value = build.get(member, "")
     if member == "created":
-        return format_age(now - value) if value else ""
+        return format_age(now - value) if value and isinstance(value, int) else str(value or "")
     return value if isinstance(value, str) else json.dumps(value)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
+from datetime import datetime
 from traceback import extract_tb
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from .codec import LoadedBuild
 from .dberrors import describe, refuse_character
 from .history import BuildHistory, Revision, snapshot
 from .locking import BuildQuery, Database
-from .transactions import FlushRouting, kept_open, log, rollback
+from .transactions import FlushRouting, forget_changes, kept_open, log, rollback
 
 #: Called with the build as it is, under the lock. It raises to refuse the change.
 Precondition = Callable[[Document], None]
@@ -103,6 +104,7 @@ class BuildChange:
                 self._database.connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
             rollback(session)
             return result._replace(revision=result.revision._replace(id=None, at=None))
+        forget_changes(session)
         # Everything that may fail, and everything that asks the database, comes before the commit.
         session.commit()
         if result.revision.changes:
@@ -110,6 +112,7 @@ class BuildChange:
         return result
 
     def _write(self, members: list[str], loaded: LoadedBuild) -> ChangeResult:
+        forget_changes(self._database.session)
         self._assign(members, loaded)
         after = self._flush_and_dump() if members else self.before
         self._check_stored(members, after, loaded.document)
@@ -117,7 +120,9 @@ class BuildChange:
         if members and build_updating.has_receivers_for(options.sender):
             with kept_open(self._database.session):
                 self._send(build_updating, after)
-            after = self._flush_and_dump()
+            after = self._flush_and_dump(reread=True)
+            if not same(after["id"], self.before["id"]):
+                raise RuntimeError("A receiver of build_updating must not change the id.")
         changes = changes_between(self.before, after)
         revision = Revision(after["id"], _name_of(options.actor), options.reason, changes)
         if self._history is not None and changes:
@@ -144,10 +149,11 @@ class BuildChange:
                 sentence = one_line(str(error)) if isinstance(error, ValueError) else ""
                 problems[key] = [sentence or "refused by the model"]
                 continue
-            # SQLAlchemy takes [1] and [True] for equal, and would keep the one for the other.
-            nested = isinstance(value, dict | list)
-            if nested and attribute in object_mapper(self.build).column_attrs:
-                flag_modified(self.build, attribute)
+            # SQLAlchemy takes 1 and True for equal, also in JSON, and would keep one for the other.
+            column = self._codec.columns.get(key)
+            if column is not None and not isinstance(value, str | datetime | None):
+                mapper = object_mapper(self.build)
+                flag_modified(self.build, mapper.get_property_by_column(column).key)
         if problems:
             raise InvalidBuild(problems)
 
@@ -163,12 +169,15 @@ class BuildChange:
         if problems:
             raise InvalidBuild(problems)
 
-    def _flush_and_dump(self) -> Document:
+    def _flush_and_dump(self, *, reread: bool = False) -> Document:
         """Write what has changed, and return the build as the database has it.
 
+        :param reread: whether statements of others may have changed the row.
         :raises BuildConflict: a value does not fit into its column.
         """
         session, _, codec = self._database
+        # Listeners of other objects may write, too.
+        others = session.new or session.deleted or len(session.dirty) > 1
         try:
             session.flush()
         except OverflowError as error:  # what SQLite's driver raises for more than 64 bits
@@ -177,13 +186,17 @@ class BuildChange:
             mapper = object_mapper(self.build)
             held = instance_dict(self.build)
             # What a listener writes after the flush is unknown to the session.
-            names = held if _written_after(session, mapper) else codec.needs_refresh
+            every = reread or others or _written_after(session, mapper)
+            names = held if every else codec.needs_refresh
             if stale := [name for name in names if name in held and name in mapper.attrs]:
                 session.expire(self.build, stale)
             return self._query.dump(self._database, self.build, self._id)
 
     def _snapshot(self, document: Document) -> Document:
-        return document if self._history is None else snapshot(self._codec, self.build, document)
+        if self._history is None:
+            return document
+        with self._database.session.no_autoflush:  # a getter that writes is no change
+            return snapshot(self._codec, self.build, document)
 
     def _announce(self, result: ChangeResult) -> None:
         revision = result.revision

@@ -3,16 +3,17 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
+from math import isfinite
 from typing import Any, NamedTuple, cast
 
 from marshmallow import INCLUDE, Schema, ValidationError, fields, missing
 from sqlalchemy.engine import Dialect
 
 from ..exceptions import BuildNotFound, InvalidBuild, Problems
-from ..representation import SCALARS, Document, changed_members
+from ..representation import SCALARS, Document, changed_members, same
 from ..schema import MISSING, AnyField, BuildSchema, Text, UnixTime, WholeNumber, members_of
 from .fastpath import Check, Dump, compile_check, compile_dump, compiles, has_hooks
-from .limits import add_limits, returns_as_written
+from .limits import LONE_SURROGATE, add_limits, returns_as_written
 from .mapping import column_of, mapper_of, python_type
 
 _DECIMAL = re.compile("0|[1-9][0-9]{0,99}")
@@ -124,6 +125,8 @@ class BuildCodec:
             return loaded
         document, values, problems = loaded.document, loaded.values, loaded.problems
         differing = {*changed_members(before, document)}
+        if self.schema.unknown != INCLUDE:
+            differing &= {*self.members}
         if not differing:
             return loaded._replace(document=before, problems={})
         unchanged = {key for key in problems if key in self.attributes and key not in differing}
@@ -140,6 +143,9 @@ class BuildCodec:
             dumped = missing
             if key in self.sources and key in self.attributes and key not in unchanged:
                 dumped = member.field.serialize(member.name, values)
+                unchanged_by_hooks = key not in differing and dumped is not missing
+                if unchanged_by_hooks and same(dumped, self.dump_member(build, key)):
+                    dumped = before.get(key, missing)  # as the hooks dump it
             wanted[key] = document.get(key, missing) if dumped is missing else dumped
         wanted = {key: value for key, value in wanted.items() if value is not missing}
         order = dict.fromkeys([*self.members, *problems])
@@ -184,11 +190,7 @@ class BuildCodec:
                 member = self.members[key]
                 dumped[key] = member.field.serialize(member.name, build, lambda *_: None)
             dumped = {key: dumped[key] for key in [*self.members, *dumped] if key in dumped}
-        # The caller may change the document in place, but not what the build itself holds.
-        return {
-            key: value if type(value) in SCALARS else deepcopy(value)
-            for key, value in dumped.items()
-        }
+        return {key: _as_json(value) for key, value in dumped.items()}
 
     def _dump_raw(self, build: Any) -> Document | None:
         """Return the document of a build with values that are not of the type of their column.
@@ -201,6 +203,12 @@ class BuildCodec:
             try:
                 dumped[key] = self.dump_member(build, key)
             except _UNDUMPABLE:
+                if "." in member.attribute:
+                    # The other row cannot be loaded: the zero of the field, or null.
+                    dumped[key] = texts[key] = member.field.serialize(
+                        member.name, build, lambda *_: None
+                    )
+                    continue
                 value, of_column = (
                     getattr(build, member.attribute),
                     python_type(self.columns.get(key)),
@@ -268,6 +276,19 @@ class BuildCodec:
         if type(self.members[key].field) in _OF_ONE_TYPE and not has_hooks(self.schema):
             words |= {messages["null"], messages["invalid"]}
         return not words.isdisjoint(problems)
+
+
+def _as_json(value: Any) -> Any:
+    """Copy a value, and replace what JSON cannot represent: NaN, infinity, lone surrogates."""
+    if isinstance(value, dict):
+        return {_as_json(key): _as_json(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_as_json(inner) for inner in value]
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)
+    if isinstance(value, str) and LONE_SURROGATE.search(value):
+        return LONE_SURROGATE.sub("\ufffd", value)
+    return value if type(value) in SCALARS else deepcopy(value)
 
 
 def _check_nothing(document: Document) -> list[str]:

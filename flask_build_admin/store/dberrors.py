@@ -11,7 +11,6 @@ from sqlalchemy.exc import (
     IntegrityError,
     InterfaceError,
     OperationalError,
-    SQLAlchemyError,
     StatementError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -67,8 +66,6 @@ _MYSQL_BUSY = _MYSQL_UNREACHABLE | frozenset(
 #: that was replaced while it was open.
 _READ_ONLY = frozenset({"25006", 1290, 1792, 1836, "SQLITE_READONLY_DBMOVED"})
 
-#: What Python raises for a value that cannot be converted.
-_UNCONVERTED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 #: How a message names what the error is about, by the code of the error. A message may hold a
 #: value, too: these match names of the schema only.
@@ -108,7 +105,7 @@ _TROUBLES = {
 _UNSTORABLE = ["holds a character that the database cannot store"]
 
 
-def translate(error: SQLAlchemyError | OSError) -> BuildAdminError | None:
+def translate(error: Exception) -> BuildAdminError | None:
     """Translate an error of SQLAlchemy, or of the network: pg8000 passes some on.
 
     :returns: None for an error that is not the database's.
@@ -134,7 +131,7 @@ class _ConvertingValues:
     """Raise ``Unreadable`` in the place of what says that a value cannot be converted.
 
     Drivers have no code for it: psycopg for a date that Python lacks, sqlite3 for text that is not
-    UTF-8. A type of SQLAlchemy, or a field, raises what Python does.
+    UTF-8. A type of SQLAlchemy, a field or the host's own code may raise anything.
     """
 
     def __enter__(self) -> None:
@@ -145,7 +142,8 @@ class _ConvertingValues:
             of_sqlite = type(error.orig).__module__ == "sqlite3"
             unreadable = not _code(error.orig) and (isinstance(error, DataError) or of_sqlite)
         else:
-            unreadable = isinstance(error, _UNCONVERTED)
+            ours = isinstance(error, BuildAdminError)
+            unreadable = isinstance(error, Exception) and not ours and translate(error) is None
         if unreadable and isinstance(error, Exception):
             raise Unreadable(describe(error)) from error
 

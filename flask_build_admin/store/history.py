@@ -1,7 +1,7 @@
 """Revisions: the host's table of them, what a revision holds, and what an undo restores."""
 
 from datetime import UTC, datetime, timedelta
-from math import floor
+from math import floor, isfinite
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -10,7 +10,7 @@ from sqlalchemy.orm import mapped_column
 
 from ..exceptions import ConfigurationError, RevisionNotFound, UndoConflict
 from ..representation import Document, changed_members, changes_between, same
-from ..schema import UnixTime, to_unix_time
+from ..schema import UnixTime, WholeNumber, to_unix_time
 from .codec import BuildCodec, LoadedBuild
 from .locking import Database
 from .mapping import column_of, mapper_of, python_type
@@ -209,8 +209,10 @@ def snapshot(codec: BuildCodec, build: Any, document: Document) -> Document:
         value = getattr(build, attribute, missing)  # a property may lack what it reads
         if value is None:
             exact[key] = None
-        elif type(value) is datetime and value.microsecond and _is_moment(codec, key):
-            exact[key] = document[key] + value.microsecond / 1e6
+        elif isinstance(value, datetime) and value.microsecond and _is_whole(codec, key):
+            exact[key] = to_unix_time(value) + value.microsecond / 1e6
+        elif isinstance(value, float) and isfinite(value) and _is_whole(codec, key):
+            exact[key] = value
     return {key: exact.get(key, value) for key, value in document.items()} if exact else document
 
 
@@ -222,8 +224,9 @@ def dump_snapshot(codec: BuildCodec, recorded: Document) -> Document:
             value = recorded[key]
             if value is None and key in codec.sources:
                 value = member.field.serialize(member.name, {member.attribute: None})
-            elif type(value) is float and _is_moment(codec, key):
-                value = floor(value)
+            elif type(value) is float and _is_whole(codec, key):
+                moment = isinstance(member.field, UnixTime)
+                value = floor(value) if moment else int(value)
             document[key] = value
     return document | {key: recorded[key] for key in recorded if key not in document}
 
@@ -256,15 +259,20 @@ def load_restored(
     values = {**loaded.values}
     for key in members:
         attribute = codec.attributes.get(key, "")
-        if before[key] is None and dumped[key] is not None:
+        if before[key] is None and (dumped[key] is not None or key in loaded.problems):
             values[attribute] = None
-        elif type(before[key]) is float and isinstance(values.get(attribute), datetime):
-            values[attribute] += timedelta(microseconds=round(before[key] % 1 * 1e6))
-    return loaded._replace(values=values)
+        elif type(before[key]) is float and _is_whole(codec, key):
+            second: Any = values.get(attribute)
+            part = timedelta(microseconds=round(before[key] % 1 * 1e6))
+            values[attribute] = second + part if isinstance(second, datetime) else before[key]
+    # A column that may be NULL had it, whatever the member takes.
+    problems = {key: loaded.problems[key] for key in loaded.problems if before.get(key) is not None}
+    return loaded._replace(values=values, problems=problems)
 
 
-def _is_moment(codec: BuildCodec, key: str) -> bool:
-    return isinstance(codec.members[key].field, UnixTime)
+def _is_whole(codec: BuildCodec, key: str) -> bool:
+    """Check whether the field of a member dumps whole numbers of what may have a fraction."""
+    return isinstance(codec.members[key].field, UnixTime | WholeNumber)
 
 
 def _revision_of(codec: BuildCodec, row: Any) -> Revision:

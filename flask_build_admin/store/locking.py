@@ -69,7 +69,8 @@ class BuildQuery:
         :raises BuildNotFound: there is none.
         """
         begin(database.session)
-        return self._one(database, self._select, build_id)
+        with database.session.no_autoflush:  # a getter that writes is no change
+            return self._one(database, self._select, build_id)
 
     def lock(self, database: Database, build_id: Any) -> tuple[Any, Document]:
         """Return the same, locked: nobody else can change it until the transaction ends.
@@ -90,9 +91,9 @@ class BuildQuery:
         try:
             with converting_values:
                 return database.codec.dump(build)
-        except Unreadable:
-            if not inspect(build).unloaded:
-                raise
+        except Unreadable as error:
+            if not inspect(build).unloaded and error.__cause__ is not None:
+                raise error.__cause__ from None  # of the host's own code
         return database.codec.dump(self._read_raw(database, build_id))
 
     @cached_property
@@ -161,21 +162,21 @@ class BuildQuery:
             for column in codec.columns.values():
                 key = self._mapper.get_property_by_column(column).key
                 if build is not None and key not in keys:
-                    set_committed_value(build, key, self._raw(session, key, build_id))
+                    set_committed_value(build, key, self._raw(database, key, build_id))
         return build
 
-    def _raw(self, session: Session, key: str, build_id: Any) -> Any:
+    def _raw(self, database: Database, key: str, build_id: Any) -> Any:
         value = getattr(self._model, key)
         query, as_text = (
             select(one).where(self.id == build_id) for one in (value, cast(value, String))
         )
-        if session._flushing:  # see FlushRouting
+        if database.session._flushing:  # see FlushRouting
             query, as_text = query.with_for_update(), as_text.with_for_update()
         try:
             with converting_values:
-                return session.scalars(query).one()
+                return database.connection.scalars(query).one()
         except Unreadable:
-            return session.scalars(as_text).one()
+            return database.connection.scalars(as_text).one()
 
     def _lock_sqlite(self, connection: Connection) -> None:
         """Begin a transaction that nobody else can write in: the driver begins none by a SELECT."""

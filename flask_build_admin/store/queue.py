@@ -97,7 +97,8 @@ class BuildQueue:
         documents: list[Document] = []
         for build_id in session.scalars(select(self._query.id).where(*wanted).order_by(*order)):
             try:
-                with suppress(BuildNotFound):  # somebody has just deleted it
+                # BuildNotFound: somebody has just deleted it.
+                with suppress(BuildNotFound), converting_values:
                     documents.append(self._query.find(database, build_id)[1])
             except Unreadable as error:
                 log.warning("build %r cannot be read: %s", build_id, error)

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Collection
 from typing import Any
+from weakref import WeakSet
 
 from marshmallow import ValidationError, fields, validate
-from sqlalchemy.engine import Dialect
+from sqlalchemy.engine import Dialect, Engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from ..exceptions import ConfigurationError, InvalidParameter
@@ -18,7 +19,7 @@ from .locking import BuildQuery, Database
 from .mapping import column_of, mapper_of, member_of
 from .misfits import check_members
 from .queue import DEFAULT_BUILDS, UNFINISHED, BuildQueue
-from .transactions import begin, flush_bind, reading, rollback, transaction
+from .transactions import FlushRouting, begin, flush_bind, reading, rollback, transaction
 
 _NO_OPTIONS = ChangeOptions()
 
@@ -90,8 +91,8 @@ class BuildStore:
         self.schema = schema
         self._session = session
         self._codecs: dict[str, BuildCodec] = {}
-        #: The dialects on which ``_check_flush`` has found no fault.
-        self._checked: set[str] = set()
+        #: The engines on which ``_check_flush`` has found no fault.
+        self._checked: WeakSet[Engine] = WeakSet()
         self._reasons: dict[str, fields.String] = {}
 
     def find(self, build_id: str, precondition: Precondition | None = None) -> Representation:
@@ -240,20 +241,23 @@ class BuildStore:
         database = Database(session, bind, codec)
         if options is not None:
             self._check_reason(options.reason, bind.dialect)
-            if bind.dialect.name not in self._checked:
+            if bind.engine not in self._checked:
                 self._check_flush(database)
-                self._checked.add(bind.dialect.name)
+                self._checked.add(bind.engine)
+            if self._history is not None:
+                self._history.check_bind(database)
         return database
 
     def _check_flush(self, database: Database) -> None:
-        """Check that the session flushes the builds, and their revisions, where it says."""
-        if flush_bind(database.session, self._mapper) is not database.bind:
+        """Check that the session flushes a build where it finds it."""
+        with FlushRouting(database.session):
+            found = database.session.get_bind(self._mapper)
+        if not found is database.bind is flush_bind(database.session, self._mapper):
             raise ConfigurationError(
-                "The session flushes now here, now there, so no build could be locked where it is"
-                " written: let get_bind() return one engine while the session flushes."
+                "The session flushes a build now here, now there, or elsewhere than it finds it, so"
+                " none could be locked where it is written: let get_bind() return one engine, for"
+                " the base classes of the model, too, while the session flushes."
             )
-        if self._history is not None:
-            self._history.check_bind(database)
 
     def _require_history(self) -> BuildHistory:
         if self._history is None:

@@ -53,10 +53,15 @@ def reading(session: Session, mapper: Mapper[Any]) -> Iterator[Session]:
     """
     with transaction(session, mapper):
         yield session
-        for build in session.dirty:
-            session.expire(build)  # a getter that writes is no change
+        forget_changes(session)
         # No rollback: what the host's auth has added must not be lost under a 200.
         session.commit()
+
+
+def forget_changes(session: Session) -> None:
+    """Expire what the getters of a build have written while it was dumped: that is no change."""
+    for one in session.dirty:
+        session.expire(one)
 
 
 def begin(session: Session) -> None:
@@ -109,7 +114,7 @@ class FlushRouting:
 def flush_bind(session: Session, mapper: Mapper[Any]) -> Engine | Connection:
     """Return where the session flushes the objects of a mapper."""
     with FlushRouting(session):
-        return session.get_bind(mapper)
+        return session.get_bind(mapper.base_mapper)  # as the unit of work asks
 
 
 def log_and_translate(error: SQLAlchemyError | OSError) -> BuildAdminError | None:

@@ -26,7 +26,7 @@ from marshmallow import (
     validates_schema,
 )
 from sqlalchemy.dialects.mysql import DATETIME
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import relationship, validates
 
 from flask_build_admin import BuildSchema, Text, UnixTime, WholeNumber
@@ -813,5 +813,5 @@ def test_the_builds_beside_what_cannot_be_read_are_repaired(unreadable: Host) ->
 
 
 def test_an_error_of_the_server_is_no_value_that_cannot_be_converted(host: Host) -> None:
-    with pytest.raises(OperationalError), converting_values, host.engine.connect() as connection:
+    with pytest.raises(DBAPIError), converting_values, host.engine.connect() as connection:
         connection.exec_driver_sql("SELECT * FROM nowhere")
