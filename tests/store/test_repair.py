@@ -30,6 +30,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import relationship, validates
 
 from flask_build_admin import BuildSchema, Text, UnixTime, WholeNumber
+from flask_build_admin.schema import AnyField
 from flask_build_admin.store.dberrors import converting_values
 from tests.support.databases import DATABASES
 from tests.support.hosts import (
@@ -57,7 +58,6 @@ from tests.support.repairs import (
 from tests.support.terminals import in_pipe
 
 MakeHost = Callable[..., Host]
-AnyField = fields.Field[Any]
 
 ALL = SQLITE, POSTGRESQL, MARIADB = ("sqlite",), ("postgresql",), ("mariadb",)
 EVERY = ("sqlite", "postgresql", "mariadb")
@@ -82,7 +82,9 @@ def on(rows: Collection[Any]) -> pytest.MarkDecorator:
         for row in rows
         if name in row.databases
     ]
-    return pytest.mark.parametrize(("database", "row"), pairs, indirect=["database"])
+    return pytest.mark.parametrize(
+        ("database", "row"), pairs, indirect=["database"], scope="module"
+    )
 
 
 class Broken(NamedTuple):
