@@ -27,7 +27,7 @@ from .arguments import (
     make_options,
     parse_span,
 )
-from .confirmation import Refusal, UnchangedSince, confirm_change, describe, newest_revision
+from .confirmation import Refusal, UnchangedSince, confirm_change, newest_revision, problems_of
 from .editing import edit
 from .formatting import (
     escape,
@@ -69,7 +69,7 @@ class Commands(AppGroup):
         try:
             return super().invoke(ctx)
         except exceptions.BuildAdminError as error:
-            raise Refusal("\n".join(describe(error)), EXIT_CODES.get(type(error), 1)) from error
+            raise Refusal("\n".join(problems_of(error)), EXIT_CODES.get(type(error), 1)) from error
         except HTTPException as error:  # of a receiver of build_updating
             raise Refusal(error.description or error.name) from error
         except exceptions.ConfigurationError as error:

@@ -67,7 +67,7 @@ def newest_revision(store: BuildStore, build_id: str) -> int | None:
     return newest[0].id if newest else None
 
 
-def describe(error: BuildAdminError) -> list[str]:
+def problems_of(error: BuildAdminError) -> list[str]:
     """Return what is wrong, one line per member."""
     return [str(error)] if error.fields is None else list_problems(error.fields)
 

@@ -20,8 +20,8 @@ from .confirmation import (
     ask,
     at_terminal,
     confirm_change,
-    describe,
     newest_revision,
+    problems_of,
 )
 from .formatting import escape, format_changes, format_json, format_revision
 
@@ -62,7 +62,7 @@ def edit(store: BuildStore, build_id: str, options: ChangeOptions) -> None:
                 confirm_change(change, options, seen, yes=False, dry_run=False)
                 return
             except (InvalidJSON, InvalidBuild, BuildConflict) as error:
-                problems, wanted = describe(error), None
+                problems, wanted = problems_of(error), None
                 if isinstance(error, InvalidJSON):
                     problems.append("Lines are counted from below these.")
             except PreconditionFailed:

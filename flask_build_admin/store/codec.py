@@ -146,8 +146,10 @@ class BuildCodec:
                 unchanged_by_hooks = key not in differing and dumped is not missing
                 if unchanged_by_hooks and same(dumped, self.dump_member(build, key)):
                     dumped = before.get(key, missing)  # as the hooks dump it
-            wanted[key] = document.get(key, missing) if dumped is missing else dumped
-        wanted = {key: value for key, value in wanted.items() if value is not missing}
+            if dumped is missing:
+                dumped = document.get(key, missing)
+            if dumped is not missing:
+                wanted[key] = dumped
         order = dict.fromkeys([*self.members, *problems])
         found = {**fixed, **problems}
         ordered = {key: found[key] for key in order if key in found}
@@ -209,10 +211,8 @@ class BuildCodec:
                         member.name, build, lambda *_: None
                     )
                     continue
-                value, of_column = (
-                    getattr(build, member.attribute),
-                    python_type(self.columns.get(key)),
-                )
+                value = getattr(build, member.attribute)
+                of_column = python_type(self.columns.get(key))
                 if isinstance(value, of_column) and of_column is not object:
                     return None
                 dumped[key] = texts[key] = str(value)

@@ -133,8 +133,8 @@ def _problem(model: type[Any], member: Member) -> str | None:
         )
     if attribute.fixed and member.key != "id" and not member.protected:
         return f"cannot be stored, {of} {attribute.fixed}"
-    only_shown = member.protected and isinstance(member.field, fields.String)
-    if not only_shown and name == member.attribute and not _fits(member.field, attribute):
+    only_dumped = member.protected and isinstance(member.field, fields.String)
+    if not only_dumped and name == member.attribute and not _fits(member.field, attribute):
         held = attribute.held.__name__ if attribute.codes is None else "choices"
         kept = ["dump_only=True"] if member.protected else []
         source = _source(attribute, *kept) or "field of your own, or leave it out"

@@ -65,7 +65,7 @@ def forget_changes(session: Session) -> None:
 
 
 def begin(session: Session) -> None:
-    """Make sure that there is a transaction, and that nothing is pending in it.
+    """Begin a transaction if there is none, and flush what is pending in it.
 
     What the host's auth left pending must not fail later, in the place of the change.
     """
