@@ -150,10 +150,9 @@ class BuildChange:
                 problems[key] = [sentence or "refused by the model"]
                 continue
             # SQLAlchemy takes 1 and True for equal, also in JSON, and would keep one for the other.
-            column = self._codec.columns.get(key)
-            if column is not None and not isinstance(value, str | datetime | None):
-                mapper = object_mapper(self.build)
-                flag_modified(self.build, mapper.get_property_by_column(column).key)
+            name = self._codec.properties.get(key)
+            if name is not None and not isinstance(value, str | datetime | None):
+                flag_modified(self.build, name)
         if problems:
             raise InvalidBuild(problems)
 

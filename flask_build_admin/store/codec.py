@@ -77,12 +77,17 @@ class BuildCodec:
             for key, member in every
             if (column := column_of(model, member.attribute)) is not None
         }
+        #: The mapper's names of the same.
+        self.properties = {
+            key: mapper_of(model).get_property_by_column(column).key
+            for key, column in self.columns.items()
+        }
         #: The mapper's names of what may be another value in the database than in the session,
         #: once the build is flushed: inexact columns, and relationships.
         self.needs_refresh = [one.key for one in mapper_of(model).relationships]
         for key, column in self.columns.items():
             if not returns_as_written(self.members[key].field, column, dialect):
-                self.needs_refresh.append(mapper_of(model).get_property_by_column(column).key)
+                self.needs_refresh.append(self.properties[key])
         # Names by which an unknown member could pass for an attribute.
         self._aliases = {*self.attributes.values(), self._id.attribute} - {*self.members}
         self._same_names = all(key == attribute for key, attribute in self.attributes.items())

@@ -158,11 +158,10 @@ class BuildQuery:
         only_keys = load_only(*(getattr(self._model, key) for key in keys))
         query = select(self._model).where(self.id == build_id).options(lazyload("*"), only_keys)
         build = session.scalars(query.execution_options(populate_existing=True)).one_or_none()
+        names = set() if build is None else {*codec.properties.values()} - {*keys}
         with _lenient(database.connection):
-            for column in codec.columns.values():
-                key = self._mapper.get_property_by_column(column).key
-                if build is not None and key not in keys:
-                    set_committed_value(build, key, self._raw(database, key, build_id))
+            for key in names:
+                set_committed_value(build, key, self._raw(database, key, build_id))
         return build
 
     def _raw(self, database: Database, key: str, build_id: Any) -> Any:
