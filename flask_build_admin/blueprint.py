@@ -1,12 +1,15 @@
 """``BuildAdmin``: the blueprint, its options and its routes."""
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from http import HTTPMethod
-from typing import Any
+from inspect import iscoroutinefunction
+from typing import Any, TypeVar
 
 from flask import Blueprint, Response, current_app, request
 from flask.blueprints import BlueprintSetupState
 from flask.sansio.app import App
+from flask.typing import BeforeRequestCallable
 from sqlalchemy.orm import Session
 from werkzeug.exceptions import MethodNotAllowed
 
@@ -14,7 +17,7 @@ from .api.guard import RequestGuard
 from .api.requests import PARAMETERS
 from .api.responses import allowed_methods
 from .api.views import BuildViews
-from .auth import HostAuth, ViewDecorator
+from .auth import ViewDecorator
 from .cli.commands import make_commands
 from .exceptions import ConfigurationError, require_names
 from .schema import BuildSchema
@@ -23,6 +26,8 @@ from .store.queue import UNFINISHED
 from .store.transactions import log
 
 View = Callable[..., Response]
+
+Hook = TypeVar("Hook", bound=BeforeRequestCallable)
 
 
 class BuildAdmin(Blueprint):
@@ -75,9 +80,11 @@ class BuildAdmin(Blueprint):
         url_prefix: str = "/api/v1/admin",
     ) -> None:
         super().__init__(name, __name__, url_prefix=url_prefix, cli_group=_cli_group(name))
-        if actor is not None and not callable(actor):
+        coroutine = iscoroutinefunction(actor) or iscoroutinefunction(type(actor).__call__)
+        if actor is not None and (coroutine or not callable(actor)):
             raise ConfigurationError(
-                f"actor={actor!r} cannot be called: pass a function that returns who is acting."
+                f"actor={actor!r} cannot be called: pass a function, and no coroutine function,"
+                " that returns who is acting."
             )
         if type(max_content_length) is not int or max_content_length < 1:
             raise ConfigurationError(
@@ -100,11 +107,9 @@ class BuildAdmin(Blueprint):
             require_reason=require_reason,
             queue_statuses=queue_statuses,
         )
-        self._guard = RequestGuard(HostAuth(auth), max_content_length, self.store.rollback)
-        views = BuildViews(
-            self.store, actor, require_if_match, max_content_length, self._auth_parameters
-        )
-        self.before_request(self._guard.authenticate)
+        self._guard = RequestGuard(auth, max_content_length, self.store.rollback)
+        views = BuildViews(self.store, actor, require_if_match, self._auth_parameters)
+        super().before_request(self._guard.authenticate)
         self.after_request(self._guard.finalize_response)
         self.register_error_handler(500, self._guard.handle_server_error)
         self.cli = make_commands(self.store, self.openapi)
@@ -153,6 +158,11 @@ class BuildAdmin(Blueprint):
             server=root.rstrip("/") or "/",
         )
 
+    def before_request(self, f: Hook) -> Hook:
+        """Register a hook, which runs once the auth has let the request in, or at ``OPTIONS``."""
+        self._guard.hooks.append(f)
+        return f
+
     def register(self, app: App, options: dict[str, Any]) -> None:
         """Register the routes and the commands; under another name, a group of that name."""
         if "name" in options:
@@ -170,26 +180,31 @@ class BuildAdmin(Blueprint):
     def _route(self, rule: str, endpoint: str, views: Mapping[str, View]) -> None:
         allowed = sorted({*views, "OPTIONS"})
 
-        @self._guard.protect
-        def dispatch(**values: Any) -> Response:
-            if request.method == "OPTIONS":
-                return allowed_methods(allowed)
+        def call(**values: Any) -> Response:
             if view := views.get(request.method):
                 return view(**values)
             raise MethodNotAllowed(allowed, f"The method is not allowed: {', '.join(allowed)} are.")
 
+        dispatch = self._guard.protect(call, partial(allowed_methods, allowed))
+
         def add(state: BlueprintSetupState) -> None:
-            # Flask itself would refuse the other methods, before the auth and as HTML.
-            other = {f"{endpoint}_method_not_allowed": [*{*HTTPMethod} - {*allowed}]}
-            for name, methods in {endpoint: allowed, **other}.items():
+            # Flask itself would refuse the other methods, before the auth and as HTML; so would
+            # Werkzeug a request that asks for a websocket.
+            other = [*{*HTTPMethod} - {*allowed}]
+            rules: dict[str, dict[str, Any]] = {
+                endpoint: {"methods": allowed},
+                f"{endpoint}_method_not_allowed": {"methods": other},
+                f"{endpoint}_websocket": {"methods": ["GET", "OPTIONS"], "websocket": True},
+            }
+            for name, options in rules.items():
                 state.add_url_rule(
                     rule,
                     name,
                     dispatch,
-                    methods=methods,
                     strict_slashes=False,
                     merge_slashes=False,
                     provide_automatic_options=False,
+                    **options,
                 )
 
         self.record(add)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from http import HTTPMethod
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +194,9 @@ def test_the_host_lists_the_routes_as_they_are(host: Host) -> None:
         "/api/v1/admin/build/<build_id>": {*HTTPMethod} - {"GET", "OPTIONS", "HEAD"},
         "/api/v1/admin/builds/queue": {*HTTPMethod} - {"GET", "OPTIONS", "HEAD"},
     }
-    assert sorted(row for row in rows if row not in refused) == [
+    websockets = [row for row in rows if row[0].endswith("_websocket")]
+    assert {row[-1] for row in websockets} == {row[-1] for row in refused}
+    assert sorted(row for row in rows if row not in [*refused, *websockets]) == [
         ["build_admin.fetch", "GET", "/api/v1/admin/build/<build_id>"],
         ["build_admin.overwrite", "PUT", "/api/v1/admin/build"],
         ["build_admin.queue", "GET", "/api/v1/admin/builds/queue"],
@@ -207,13 +211,31 @@ def test_a_limit_of_its_own_for_the_body(make_host: Callable[..., Host], sqlite_
     assert refused.json == {"error": "The body is longer than 1000 bytes."}
 
 
-@pytest.mark.parametrize("limit", [100, None])
-def test_the_hosts_own_limit_is_for_the_hosts_own_routes(
-    make_host: Callable[..., Host], sqlite_url: str, limit: int | None
+@pytest.mark.parametrize(("of_the_app", "limit"), [(1000, 1000), (2**20, 262_144), (None, 262_144)])
+@pytest.mark.parametrize("chunked", [True, False])
+def test_the_stricter_limit_holds(
+    make_host: Callable[..., Host],
+    sqlite_url: str,
+    of_the_app: int | None,
+    limit: int,
+    chunked: bool,
 ) -> None:
-    host = make_host(sqlite_url, configure=lambda app: app.config.update(MAX_CONTENT_LENGTH=limit))
-    assert host.put(OCTOCAT).status_code == 200
-    assert host.put(OCTOCAT | {"message": "x" * 262_144}).status_code == 413
+    def configure(app: Flask) -> None:
+        app.config["MAX_CONTENT_LENGTH"] = of_the_app
+
+    host = make_host(sqlite_url, configure=configure)
+    body = json.dumps(OCTOCAT).encode()
+    for size, status in {limit: 200, limit + 1: 413, 2 * limit: 413}.items():
+        # White space at the end: a body that is cut would be valid.
+        sent = body.ljust(size)
+        stream: dict[str, Any] = {"data": sent}
+        if chunked:
+            environ = {"wsgi.input_terminated": True}
+            stream = {"input_stream": BytesIO(sent), "environ_overrides": environ}
+        answer = host.client.put(URL, headers=ADMIN, content_type="application/json", **stream)
+        assert answer.status_code == status, size
+        if status == 413:
+            assert answer.json == {"error": f"The body is longer than {limit} bytes."}
 
 
 def test_an_auth_may_read_the_body_first(make_host: Callable[..., Host], sqlite_url: str) -> None:

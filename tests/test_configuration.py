@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from functools import partial
 from typing import Any
 
 import pytest
@@ -28,6 +29,15 @@ class Status(enum.Enum):
 
 class Plain:
     """A class that is not mapped."""
+
+
+async def coroutine() -> str:
+    return "mona"
+
+
+class AsyncActor:
+    async def __call__(self) -> str:
+        return "mona"
 
 
 class WithoutId(BuildSchema):
@@ -93,6 +103,9 @@ def _getter(self: Any) -> Any:
         ({"schema": Schema}, "is no BuildSchema"),
         ({"schema": BuildSchema()}, "is no BuildSchema.*not an instance"),
         ({"actor": "mona"}, "actor='mona' cannot be called"),
+        ({"actor": coroutine}, "pass a function, and no coroutine function"),
+        ({"actor": partial(coroutine)}, "pass a function, and no coroutine function"),
+        ({"actor": AsyncActor()}, "pass a function, and no coroutine function"),
         ({"max_content_length": 0}, "max_content_length=0"),
         ({"max_content_length": "1"}, "max_content_length='1'"),
     ],

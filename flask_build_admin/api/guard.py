@@ -1,97 +1,171 @@
-"""The host's auth in front of every view, and the contract's form behind it."""
+"""The host's auth around every view, and the contract's form around both."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from typing import Any, cast
 
-from flask import Request, Response, current_app, got_request_exception, request
+from flask import Request, Response, current_app, got_request_exception, make_response, request
+from flask.typing import BeforeRequestCallable
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from ..auth import HostAuth
+from ..auth import HostAuth, ViewDecorator
 from ..exceptions import BuildAdminError, DatabaseUnavailable, Problems
 from ..store.dberrors import describe
 from ..store.transactions import log, log_and_translate
-from .responses import refusal
+from .requests import limit_body
+from .responses import is_stored, refusal
 
 _STATE = "flask_build_admin.state"
 
 _REFUSED = "The server's authentication refuses this request."
 _NOT_ASKED = "The server refused this request before its authentication was asked."
 
+#: What is protected, called without arguments.
+Work = Callable[[], Response]
+
 
 @dataclass(slots=True)
 class RequestState:
     """How far one request has come."""
 
+    #: What the host's auth protects; None: a view that is not the blueprint's own.
+    work: Work | None = None
+    #: The host's decorator is being called. After it has ended nobody is let in any more.
+    asking: bool = False
     #: The host's auth let the request through.
     authenticated: bool = False
-    #: The view was called. It ends with a response, or it failed.
-    view_called: bool = False
+    #: The work began. It ends with a response, or it failed.
+    begun: bool = False
     #: The response that the blueprint itself made.
     response: Response | None = None
+    #: Its status, whatever the host makes of it.
+    status: int = 0
+    #: The same, if it is the response to a change that was stored: nothing may deny it any more.
+    stored: Response | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the work ended without a response."""
+        return self.begun and self.response is None
 
 
 class RequestGuard:
     """Let in what the host's auth lets through, and let out only what the contract has.
 
+    :param auth: the host's view decorator.
     :param limit: of a body, in bytes; it also holds while the auth reads the body.
     :param rollback: rolls the session back; called for every refusal.
     """
 
-    def __init__(self, auth: HostAuth, limit: int, rollback: Callable[[], None]) -> None:
-        self._auth = auth
+    def __init__(self, auth: ViewDecorator, limit: int, rollback: Callable[[], None]) -> None:
+        # One function for all views, as a decorator of the host's may keep a list of them.
+        def build_admin(*_: Any, **__: Any) -> Response | None:
+            return self._admit()
+
+        self._auth = HostAuth(auth, build_admin)
         self._limit = limit
         self._rollback = rollback
+        self._views: set[Callable[..., Response]] = set()
+        #: The host's hooks of the blueprint. They run once the auth has agreed.
+        self.hooks: list[BeforeRequestCallable] = []
 
-    def authenticate(self) -> Response | None:
-        """Return the refusal of the host's auth, if any. ``OPTIONS`` needs no authentication."""
-        current: Request = request._get_current_object()  # type: ignore[attr-defined]
-        state = current.environ[_STATE] = RequestState()
-        if current.method == "OPTIONS":
-            return None
-        # One byte more than allowed distinguishes a body that is too long from one that just fits.
-        current.max_content_length = self._limit + 1
-        try:
-            refused = self._auth.refusal()
-        except HTTPException as error:
-            # Caught here: an errorhandler(Exception) of the host's could turn it into a 200.
-            refused = error.get_response()
-        except (SQLAlchemyError, OSError) as error:
-            translated = log_and_translate(error)
-            if isinstance(translated, DatabaseUnavailable):
-                return self._refuse(state, translated.status, str(translated))
-            raise
-        if refused is not None:
-            return self._refuse_as(state, refused)
-        state.authenticated = True
-        return None
+    def protect(
+        self, view: Callable[..., Response], options: Callable[[], Response]
+    ) -> Callable[..., Response]:
+        """Put a view into the host's auth; what it raises becomes a response.
 
-    def protect(self, view: Callable[..., Response]) -> Callable[..., Response]:
-        """Decorate a view: a refusal that it raises becomes a response."""
+        :param view: called with the variables of the path.
+        :param options: returns the response to ``OPTIONS``, which needs no authentication.
+        """
 
         @wraps(view)
         def protected(**values: Any) -> Response:
-            return self._call(view, values)
+            if request.method == "OPTIONS":
+                return self._run_hooks() or options()
+            response = self._ask(values, lambda: self._run_hooks() or view(**values))
+            return cast(Response, response)
 
+        self._views.add(protected)
         return protected
 
-    def _call(self, view: Callable[..., Response], values: dict[str, Any]) -> Response:
-        state: RequestState = request.environ[_STATE]
-        state.view_called = True
+    def authenticate(self) -> Response | None:
+        """Ask the auth about a view that the host has added to the blueprint, and run the hooks.
+
+        :returns: the refusal, or the response of a hook; None: the view may run.
+        """
+        if current_app.view_functions.get(request.endpoint or "") in self._views:
+            return None  # it asks for itself
+        values = request.view_args or {}
+        if request.method != "OPTIONS":
+            return self._ask(values) or self._run_hooks()
+        response = self._run_hooks()
+        if response is None and request.method != "OPTIONS":
+            return self._ask(values)  # a hook has changed the method
+        return response
+
+    def _ask(self, values: Mapping[str, Any], work: Work | None = None) -> Response | None:
+        """Call the host's decorator, with the work in it.
+
+        :param values: the variables of the path.
+        :returns: the response of the work, or the refusal; None: let in, and there is no work.
+        """
+        current: Request = request._get_current_object()  # type: ignore[attr-defined]
+        state = current.environ[_STATE] = RequestState(work, asking=True)
+        limit_body(current, self._limit)
         try:
-            state.response = view(**values)
+            returned = self._auth(values)
+            state.asking = False
+            admitted = returned is None and state.authenticated
+            response = state.response if admitted else _as_response(returned)
+        except Exception as error:
+            if state.stored is not None:
+                return _keep(state.stored, state.status, f"raised {describe(error)}")
+            if state.failed:
+                raise
+            state = current.environ[_STATE] = RequestState()
+            if isinstance(error, HTTPException):
+                # Here, because an errorhandler(Exception) of the host's could make a 200 of it.
+                return self._refuse_as(state, error.get_response())
+            if isinstance(error, SQLAlchemyError | OSError):
+                translated = log_and_translate(error)
+                if isinstance(translated, DatabaseUnavailable):
+                    return self._refuse(state, translated.status, str(translated))
+            raise
+        if state.failed:
+            return self._refuse(state, 500, BuildAdminError.sentence)
+        if response is None or _is_untouched(response, state):
+            return state.response
+        if state.stored is not None:
+            return _keep(state.stored, state.status, f"returned {response.status_code}")
+        state = current.environ[_STATE] = RequestState()
+        return self._refuse_as(state, response)
+
+    def _admit(self) -> Response | None:
+        """Run the work of the current request, once."""
+        state: RequestState = request.environ[_STATE]
+        state.authenticated |= state.asking
+        if state.work is not None and state.asking and not state.begun:
+            state.begun = True
+            state.response = response = self._respond(state, state.work)
+            state.status = response.status_code
+            state.stored = response if is_stored(response) else None
+        return state.response
+
+    def _respond(self, state: RequestState, work: Work) -> Response:
+        try:
+            response = work()
         except BuildAdminError as error:
             if error.status == 500:
                 _announce(error)
             return self._refuse(state, error.status, str(error), fields=error.fields)
         except HTTPException as error:
-            response = error.get_response()
+            refused = error.get_response()
             sentence = error.description or error.name
-            return self._refuse(state, response.status_code, sentence, headers=response.headers)
+            return self._refuse(state, refused.status_code, sentence, headers=refused.headers)
         except (SQLAlchemyError, OSError) as error:
             translated = log_and_translate(error)
             if translated is None:
@@ -99,7 +173,15 @@ class RequestGuard:
             if translated.status == 500:
                 _announce(error)
             return self._refuse(state, translated.status, str(translated))
-        return state.response
+        return response if _succeeds(response) else self._refuse_as(state, response)
+
+    def _run_hooks(self) -> Response | None:
+        """Run the host's hooks of the blueprint, until one of them returns a response."""
+        for hook in self.hooks:
+            returned = current_app.ensure_sync(hook)()
+            if returned is not None:
+                return make_response(returned)
+        return None
 
     def handle_server_error(self, error: Exception) -> Response:
         """Return a 500, before a handler of the host's can fail at it."""
@@ -112,9 +194,9 @@ class RequestGuard:
             own = state.response
             if own is not None and (own is response or own.status_code >= 400):
                 return own
-            if state.view_called and own is None:
+            if state.failed:
                 return self._refuse(state, 500, BuildAdminError.sentence)
-            if state.authenticated and (response.status_code < 300 or response.status_code == 304):
+            if state.authenticated and _succeeds(response):
                 return response
         if request.method == "OPTIONS" and response.status_code < 300:
             return response  # a CORS preflight that the host handles: it has no credentials
@@ -163,3 +245,28 @@ def _contract_status(status: int, authenticated: bool) -> int:
     if status == 403:
         return 401  # the contract has no other status for missing permission
     return status if 400 <= status < 600 else 500
+
+
+def _succeeds(response: WerkzeugResponse) -> bool:
+    return response.status_code < 300 or response.status_code == 304
+
+
+def _is_untouched(response: WerkzeugResponse, state: RequestState) -> bool:
+    return response is state.response and response.status_code == state.status
+
+
+def _as_response(returned: Any) -> WerkzeugResponse:
+    """Make a response of what a decorator of the host's returned."""
+    if isinstance(returned, WerkzeugResponse):
+        return returned
+    try:
+        return make_response(returned)
+    except TypeError:  # nothing, or nothing that Flask can make a response of
+        return make_response("", 401)
+
+
+def _keep(response: Response, status: int, ending: str) -> Response:
+    """Return the response to a change that is stored, whatever the host's decorator did after."""
+    log.error("the auth %s after the change was stored: the client receives %s.", ending, status)
+    response.status_code = status
+    return response

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from flask import Request
 from marshmallow import Schema, ValidationError, fields, validate
-from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.exceptions import Forbidden, RequestEntityTooLarge, UnsupportedMediaType
 
 from ..exceptions import InvalidBuild, InvalidParameter
 from ..representation import decode
@@ -117,10 +117,18 @@ def read_parameters(query: bytes, schema: Schema, ignored: Container[str]) -> di
     return values
 
 
-def read_body(current: Request, limit: int) -> bytes:
-    """Return a body that is declared as JSON.
+def limit_body(current: Request, limit: int) -> None:
+    """Limit what anybody reads of a body, to so many bytes or the app's own limit.
 
-    :param limit: of the body, in bytes.
+    One byte more can be read, so that a body that just fits differs from one that is cut.
+    """
+    own = current.max_content_length
+    current.max_content_length = 1 + (limit if own is None else min(limit, own))
+
+
+def read_body(current: Request) -> bytes:
+    """Return a body that is declared as JSON, within the limit of ``limit_body``.
+
     :raises UnsupportedMediaType: another type, another charset than UTF-8, or an encoding.
     :raises RequestEntityTooLarge: it is longer than the limit.
     """
@@ -130,26 +138,29 @@ def read_body(current: Request, limit: int) -> bytes:
             raise UnsupportedMediaType("The Content-Type must be application/json, in UTF-8.")
     if "HTTP_CONTENT_ENCODING" in current.environ:
         raise UnsupportedMediaType("The body must not have a Content-Encoding.")
+    limit = (current.max_content_length or 0) - 1
     # A chunked body has no length, and is cut silently at the limit of the request.
     if (current.content_length or 0) > limit or len(body := current.get_data()) > limit:
         raise RequestEntityTooLarge(f"The body is longer than {limit} bytes.")
     return body
 
 
-def refuse_body(current: Request, limit: int) -> None:
+def refuse_body(current: Request) -> None:
     """Check that a request has no body; ``{}`` is as good as none.
 
-    :param limit: of the body, in bytes.
     :raises InvalidBuild: it has members.
+    :raises Forbidden: a page of another site has sent it (Fetch Metadata Request Headers).
 
     and what ``read_body`` raises, unless there is neither a body nor a type, nor an ``Origin``.
     """
+    if current.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
+        raise Forbidden("Sec-Fetch-Site: a page of another site must not send this.")
     # Where a cookie authenticates the administrator, any page can make the browser send a POST
     # without a type, but one of JSON only after a preflight (CORS). A browser puts Origin on every
     # POST (Fetch), so a request with it must be one of JSON.
     bare = not {"Content-Type", "Content-Encoding", "Origin"} & {*current.headers.keys()}
     if bare and not current.content_length and not current.get_data():
         return
-    body = read_body(current, limit)
+    body = read_body(current)
     if body and (document := decode(body)):
         raise InvalidBuild({name: ["unknown"] for name in document})

@@ -36,13 +36,11 @@ class BuildViews:
         store: BuildStore,
         actor: Callable[[], Any] | None,
         require_if_match: bool,
-        limit: int,
         auth_parameters: Collection[str],
     ) -> None:
         self._store = store
         self._actor = actor
         self._require_if_match = require_if_match
-        self._limit = limit
         self._auth_parameters = auth_parameters
 
     def overwrite(self, **_: Any) -> Response:
@@ -50,7 +48,7 @@ class BuildViews:
         # Not the proxy: a dozen accesses through it cost more than parsing the body.
         current: Request = request._get_current_object()  # type: ignore[attr-defined]
         parameters = self._parameters(current, "overwrite")
-        document = decode(read_body(current, self._limit))
+        document = decode(read_body(current))
         options = self._options(current, parameters)
         result = self._store.overwrite(document, options)
         # Not url_for(), which a host may have taken the variables of the prefix from.
@@ -94,7 +92,7 @@ class BuildViews:
         """Undo one revision of a build."""
         current: Request = request._get_current_object()  # type: ignore[attr-defined]
         parameters = self._parameters(current, "undo")
-        refuse_body(current, self._limit)
+        refuse_body(current)
         options = self._options(current, parameters)
         try:
             revision = REVISION_ID.deserialize(revision_id)

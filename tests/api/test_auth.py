@@ -121,22 +121,6 @@ def test_a_decorator_of_any_shape_decides(make: MakeHost, auth: Any) -> None:
     assert_all_works(host, ADMIN)
 
 
-NEVER: dict[str, Callable[[View], Any]] = {
-    "forgets to call the function": lambda view: None,
-    "answers True instead": lambda view: True,
-    "answers the function itself": lambda view: view,
-    "calls it and refuses": lambda view: view() or abort(403),
-    "calls it and answers": lambda view: [view()],
-}
-
-
-@pytest.mark.parametrize("hand_on", NEVER.values(), ids=list(NEVER))
-def test_without_agreement_no_administrator_passes(
-    make: MakeHost, hand_on: Callable[[View], Any]
-) -> None:
-    assert_nothing_passes(make(auth=own(forbid, hand_on)), ADMIN, "Bearer")
-
-
 def test_the_hosts_own_challenge_is_told(make: MakeHost) -> None:
     challenge = WWWAuthenticate("digest", {"realm": "ci"})
     host = make(auth=own(lambda: raises(Unauthorized(www_authenticate=challenge))))

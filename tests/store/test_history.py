@@ -34,6 +34,7 @@ from tests.support.hosts import (
     Build,
     BuildRevision,
     Host,
+    anybody,
     history_of,
     model_of,
     row_of,
@@ -523,8 +524,10 @@ def test_the_host_lists_the_routes_of_the_history(kept: Host) -> None:
     assert {rule.endpoint for rule in rules} == {
         "build_admin.revisions",
         "build_admin.revisions_method_not_allowed",
+        "build_admin.revisions_websocket",
         "build_admin.undo",
         "build_admin.undo_method_not_allowed",
+        "build_admin.undo_websocket",
     }
     with kept.app.test_request_context():
         url = kept.app.url_for("build_admin.undo", build_id=1, revision_id=2)
@@ -575,7 +578,7 @@ class TextId(BuildSchema):
     ],
 )
 def test_a_history_that_cannot_work_is_refused(options: dict[str, Any], told: str) -> None:
-    good: dict[str, Any] = {"model": Build, "session": lambda: None, "auth": lambda view: view}
+    good: dict[str, Any] = {"model": Build, "session": lambda: None, "auth": anybody}
     with pytest.raises(ConfigurationError, match=f"(?s){told}"):
         BuildAdmin(**(good | options))
 

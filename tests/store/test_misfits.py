@@ -17,7 +17,7 @@ from sqlalchemy.orm import column_property, configure_mappers, relationship, syn
 from flask_build_admin import BuildAdmin, BuildSchema, Choice, Flag, Text, UnixTime, WholeNumber
 from flask_build_admin.exceptions import ConfigurationError
 from flask_build_admin.schema import members_of
-from tests.support.hosts import model_of
+from tests.support.hosts import anybody, model_of
 
 
 class State(enum.Enum):
@@ -64,7 +64,7 @@ class Parsed(Text):
 
 
 def make(model: type[Any], schema: type[BuildSchema] = BuildSchema) -> BuildAdmin:
-    return BuildAdmin(model, lambda: None, lambda view: view, schema=schema)  # type: ignore[arg-type, return-value]
+    return BuildAdmin(model, lambda: None, anybody, schema=schema)  # type: ignore[arg-type, return-value]
 
 
 def misfits(model: type[Any], schema: type[BuildSchema] = BuildSchema) -> tuple[list[str], str]:

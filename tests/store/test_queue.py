@@ -22,7 +22,7 @@ from sqlalchemy.orm import DeclarativeBase, Session, relationship
 from flask_build_admin import BuildAdmin, BuildSchema, Choice, UnixTime, WholeNumber
 from flask_build_admin.exceptions import ConfigurationError
 from tests.support.databases import DATABASES
-from tests.support.hosts import ADMIN, OCTOCAT, URL, Build, Host, model_of, row_of
+from tests.support.hosts import ADMIN, OCTOCAT, URL, Build, Host, anybody, model_of, row_of
 from tests.support.statements import outline
 
 MakeHost = Callable[..., Host]
@@ -323,7 +323,7 @@ def test_a_queue_that_cannot_be_is_logged_and_a_404(
 
 
 def test_the_log_names_the_registration(caplog: pytest.LogCaptureFixture) -> None:
-    blueprint = BuildAdmin(DERIVED, lambda: Session(), lambda view: view)
+    blueprint = BuildAdmin(DERIVED, lambda: Session(), anybody)
     Flask("host").register_blueprint(blueprint, name="again")
     assert "again has no queue: Build.status is no column" in caplog.text
 
@@ -345,7 +345,7 @@ def test_the_log_names_the_registration(caplog: pytest.LogCaptureFixture) -> Non
     ],
 )
 def test_a_queue_that_cannot_work_is_refused(options: dict[str, Any], told: str) -> None:
-    good: dict[str, Any] = {"model": Build, "session": lambda: None, "auth": lambda view: view}
+    good: dict[str, Any] = {"model": Build, "session": lambda: None, "auth": anybody}
     with pytest.raises(ConfigurationError, match=told):
         BuildAdmin(**(good | options))
 

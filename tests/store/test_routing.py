@@ -19,7 +19,7 @@ from flask_build_admin.exceptions import ConfigurationError
 from flask_build_admin.representation import Representation
 from tests.support.cluster import Cluster, Standby, run_cluster, run_standby
 from tests.support.databases import LOCK_PATIENCE, impatient_engine, own_database
-from tests.support.hosts import OCTOCAT, Build, BuildRevision, Host, model_of
+from tests.support.hosts import OCTOCAT, Build, BuildRevision, Host, anybody, model_of
 from tests.support.repairs import change, changes_of, command, fetch, queued, undo_newest
 from tests.support.servers import wait_until
 
@@ -387,7 +387,7 @@ ASYNC: dict[str, Any] = {
 
 
 def make_blueprint(model: type[Any], session: Any) -> object:
-    return BuildAdmin(model, session, lambda view: view)
+    return BuildAdmin(model, session, anybody)
 
 
 MAKERS: dict[str, Callable[[type[Any], Any], object]] = {

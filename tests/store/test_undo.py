@@ -211,6 +211,10 @@ BODIES: dict[str, tuple[dict[str, Any], int]] = {
     "too_long_and_of_no_type": ({"data": b" " * 999_999}, 415),
     "from_a_page": ({"headers": {"Origin": "https://evil.test"}}, 415),
     "from_a_page_that_was_allowed": ({"headers": {"Origin": "https://ci.test"}, "json": {}}, 200),
+    "from_another_site": ({"headers": {"Sec-Fetch-Site": "cross-site"}, "json": {}}, 401),
+    "from_a_sibling": ({"headers": {"Sec-Fetch-Site": "same-site"}}, 401),
+    "from_the_same_origin": ({"headers": {"Sec-Fetch-Site": "same-origin"}, "json": {}}, 200),
+    "typed_by_a_person": ({"headers": {"Sec-Fetch-Site": "none"}}, 200),
 }
 
 

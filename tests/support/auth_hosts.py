@@ -111,7 +111,7 @@ def own(refuse: Callable[[], Any], hand_on: Callable[..., Any] = lambda view: vi
 
     def auth(view: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(view)
-        def wrapper() -> Any:
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
             header = request.authorization
             if header is None or header.token != "of-the-admin":
                 return refuse()
