@@ -31,7 +31,7 @@ def is_stored(response: Response) -> bool:
     return "Content-Location" in response.headers
 
 
-def json_response(body: bytes, next_page: str | None = None) -> Response:
+def json_response(body: bytes | list[bytes], next_page: str | None = None) -> Response:
     """Make a response that is not a build: a preview, or a list (``next_page``: RFC 8288)."""
     link = [] if next_page is None else [("Link", f'<{next_page}>; rel="next"')]
     return current_app.response_class(body, 200, [*_HEADERS, *link])

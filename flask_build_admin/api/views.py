@@ -8,7 +8,7 @@ from flask import Request, Response, current_app, request
 from marshmallow import ValidationError
 
 from ..exceptions import BuildNotFound
-from ..representation import decode, encode
+from ..representation import EncodedList, decode, encode
 from ..store import BuildStore, ChangeOptions, ChangeResult
 from ..store.history import DEFAULT_REVISIONS
 from ..store.queue import DEFAULT_BUILDS
@@ -29,11 +29,13 @@ class BuildViews:
         actor: Callable[[], Any] | None,
         require_if_match: bool,
         auth_parameters: Collection[str],
+        max_list_length: int,
     ) -> None:
         self._store = store
         self._actor = actor
         self._require_if_match = require_if_match
         self._auth_parameters = auth_parameters
+        self._max_list_length = max_list_length
 
     def overwrite(self, **_: Any) -> Response:
         """Overwrite the build that the body has the id of."""
@@ -60,27 +62,31 @@ class BuildViews:
         """Return the revisions of a build, the newest first."""
         parameters = self._parameters(request, "revisions")
         limit = parameters.get("limit", DEFAULT_REVISIONS)
-        # One more than asked for shows whether there is a next page.
-        found = self._store.revisions(build_id, limit=limit + 1, before=parameters.get("before"))
-        page = found[:limit]
-        next_page = None
-        if len(found) > limit:
-            next_page = _page_url({"limit": limit, "before": page[-1].id})
-        return json_response(encode([revision.document for revision in page]), next_page)
+        page = EncodedList(limit, self._max_list_length)
+        self._store.revisions(
+            build_id,
+            # One more than asked for shows whether there is a next page.
+            limit=limit + 1,
+            before=parameters.get("before"),
+            take=lambda revision: page.append(revision.document),
+        )
+        next_page = _page_url({"limit": limit, "before": page.last_id}) if page.full else None
+        return json_response(page.body, next_page)
 
     def queue(self, **_: Any) -> Response:
         """Return the unfinished builds, the newest first."""
         parameters = {"limit": DEFAULT_BUILDS} | self._parameters(request, "queue")
         if not self._store.has_queue:
             raise BuildNotFound("This server has no queue of builds.")
+        page = EncodedList(parameters["limit"], self._max_list_length)
         try:
-            builds = self._store.queue(**parameters)
+            self._store.queue(**parameters, take=page.append)
         except BuildNotFound as error:
             raise BuildNotFound("below: there is no such build: begin anew.") from error
         next_page = None
-        if len(builds) == parameters["limit"]:
-            next_page = _page_url(parameters | {"below": builds[-1]["id"]})
-        return json_response(encode(builds), next_page)
+        if page.full or page.count == parameters["limit"]:
+            next_page = _page_url(parameters | {"below": page.last_id})
+        return json_response(page.body, next_page)
 
     def undo(self, build_id: str, revision_id: str, **_: Any) -> Response:
         """Undo one revision of a build."""
