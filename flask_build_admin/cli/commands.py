@@ -69,11 +69,12 @@ class Commands(AppGroup):
         try:
             return super().invoke(ctx)
         except exceptions.BuildAdminError as error:
-            raise Refusal("\n".join(problems_of(error)), EXIT_CODES.get(type(error), 1)) from error
+            code = EXIT_CODES.get(type(error), 1)
+            raise Refusal(*problems_of(error), exit_code=code) from error
         except HTTPException as error:  # of a receiver of build_updating
-            raise Refusal(error.description or error.name) from error
+            raise Refusal(" ".join((error.description or error.name).split())) from error
         except exceptions.ConfigurationError as error:
-            raise Refusal(str(error)) from error
+            raise Refusal(*str(error).split("\n")) from error
 
 
 def make_commands(store: BuildStore, openapi: Callable[[], Document]) -> Commands:

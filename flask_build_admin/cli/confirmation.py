@@ -15,8 +15,8 @@ from .formatting import escape, format_changes
 class Refusal(click.ClickException):
     """A command ends without its work done: sentences on standard error, one per line."""
 
-    def __init__(self, message: str, exit_code: int = 1) -> None:
-        super().__init__("\n".join(map(escape, message.splitlines())))
+    def __init__(self, *lines: str, exit_code: int = 1) -> None:
+        super().__init__("\n".join(map(escape, lines)))
         self.exit_code = exit_code  # type: ignore[misc]
 
 
@@ -69,7 +69,8 @@ def newest_revision(store: BuildStore, build_id: str) -> int | None:
 
 def problems_of(error: BuildAdminError) -> list[str]:
     """Return what is wrong, one line per member."""
-    return [str(error)] if error.fields is None else list_problems(error.fields)
+    lines = [str(error)] if error.fields is None else list_problems(error.fields)
+    return [*map(escape, lines)]
 
 
 def ask(question: str, *, yes: bool = False) -> None:

@@ -4,9 +4,10 @@ import os
 import signal
 from codecs import BOM_UTF8
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from errno import EPERM
 from functools import partial
-from pathlib import Path
+from stat import S_ISREG
 from tempfile import mkstemp
 
 import click
@@ -28,6 +29,9 @@ from .formatting import escape, format_changes, format_json, format_revision
 #: The most revisions of others that are printed.
 _MAX_OTHERS = 200
 
+#: Follow no link, and wait for no pipe. Windows has neither flag.
+_SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+
 
 def edit(store: BuildStore, build_id: str, options: ChangeOptions) -> None:
     """Open one build in an editor, and store it.
@@ -40,18 +44,18 @@ def edit(store: BuildStore, build_id: str, options: ChangeOptions) -> None:
         raise Refusal("There is no terminal to edit at: use set, or show --json and apply.")
     original = store.find(build_id)
     known = newest_revision(store, build_id) or 0
-    with _draft() as file:
+    with _kept_draft() as draft:
         text = _render(original.document)
         problems: list[str] = []
         wanted: Document | None = None
         while True:
             if wanted is None:
-                before, text = text, _run_editor(file, text, problems)
+                before, text = text, _run_editor(draft, text, problems)
                 if problems and not text.strip():
-                    file.write_bytes(before)
+                    draft.write(before)
                     raise Refusal("Nothing was changed: the draft was emptied.")
                 if problems and text == before:
-                    raise Refusal("\n".join(["It is as wrong as before:", *problems]))
+                    raise Refusal("It is as wrong as before:", *problems)
                 if not text.strip() or text == before:
                     click.echo("Nothing was changed.")
                     return
@@ -71,43 +75,98 @@ def edit(store: BuildStore, build_id: str, options: ChangeOptions) -> None:
                 wanted = _carry_over(store, known, original.document, mine, current.document)
                 original, known, problems = current, newest_revision(store, build_id) or 0, []
                 text = _render(wanted)
-                file.write_bytes(text)
+                draft.write(text)
+
+
+class _Draft:
+    """A file to edit, which nobody else can read, or replace by something of theirs.
+
+    Some editors remove the file, or put another in its place. Where everybody may create files, as
+    in ``/tmp``, somebody else could then put a link there.
+    """
+
+    def __init__(self) -> None:
+        self._text = b""
+        handle, self.name = mkstemp(prefix="build-", suffix=".json")
+        self._owner = os.fstat(handle).st_uid
+        os.close(handle)
+
+    def write(self, text: bytes) -> None:
+        """Replace the file by a new one, with this text and for nobody else."""
+        self._text = text
+        handle, name = mkstemp(prefix="build-", suffix=".json")
+        with open(handle, "wb") as file:
+            file.write(text)
+        try:
+            os.replace(name, self.name)  # this replaces a link, and does not follow it
+        except OSError:  # what is there belongs to somebody else
+            self.name = name
+
+    def read(self) -> bytes:
+        """Return the text of the file; if the file was removed, the text that it had.
+
+        :raises Refusal: something else is in its place.
+        """
+        try:
+            with open(self.name, "rb", opener=_open_safely) as file:
+                status = os.fstat(file.fileno())
+                if not S_ISREG(status.st_mode) or status.st_uid != self._owner:
+                    raise PermissionError(EPERM, "it is no file of yours")
+                self._text = file.read()
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise Refusal(f"{self.name} cannot be read: {error.strerror}.") from error
+        return self._text
+
+    def keep(self) -> None:
+        """Keep what was typed, as ``apply`` takes it."""
+        with suppress(Refusal):
+            self.read()
+        self.write(_without_head(self._text))
+
+    def remove(self) -> None:
+        """Remove the file, if it is there."""
+        with suppress(FileNotFoundError):
+            os.unlink(self.name)
+
+
+def _open_safely(path: str, flags: int) -> int:
+    return os.open(path, flags | _SAFELY)
 
 
 @contextmanager
-def _draft() -> Iterator[Path]:
-    """Provide a file that is kept unless the edit is stored, or nothing was edited."""
-    handle, name = mkstemp(prefix="build-", suffix=".json")
-    os.close(handle)
-    file = Path(name)
+def _kept_draft() -> Iterator[_Draft]:
+    """Provide a draft that is kept unless the edit is stored, or nothing was edited."""
+    draft = _Draft()
     # Now, because a terminal that is closed later prints nothing.
-    click.echo(f"The draft is {escape(name)}", err=True)
+    click.echo(f"The draft is {escape(draft.name)}", err=True)
     try:
-        yield file
+        yield draft
     except BaseException:  # also Ctrl-C
-        file.write_bytes(_without_head(file.read_bytes()))  # as apply takes it
-        click.echo(f"The edit is kept in {escape(name)}", err=True)
+        draft.keep()
+        click.echo(f"The edit is kept in {escape(draft.name)}", err=True)
         raise
-    file.unlink()
+    draft.remove()
 
 
 def _render(document: Document) -> bytes:
     return f"{format_json(document, indent=2)}\n".encode()
 
 
-def _run_editor(file: Path, text: bytes, problems: list[str]) -> bytes:
+def _run_editor(draft: _Draft, text: bytes, problems: list[str]) -> bytes:
     """Open the editor, with the problems as comments at the top; return what it has written."""
-    head = "".join(f"# {escape(problem)}\n" for problem in problems)
-    file.write_bytes(head.encode() + text)
+    head = "".join(f"# {problem}\n" for problem in problems)
+    draft.write(head.encode() + text)
     # Ctrl-C is for the editor. A handler, because the editor would inherit SIG_IGN.
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
-        click.edit(filename=str(file))
+        click.edit(filename=draft.name)
     finally:
         signal.signal(signal.SIGINT, before)
-        if not file.exists():
-            file.write_bytes(text)
-    return _without_head(file.read_bytes())
+    written = draft.read()
+    draft.write(written)  # whatever the editor has made of the file
+    return _without_head(written)
 
 
 def _without_head(text: bytes) -> bytes:
@@ -143,6 +202,6 @@ def _carry_over(
         click.echo(line)
     members = changed_members(original, mine)
     if both := [key for key in members if key in theirs]:
-        raise Refusal(f"Both have changed {', '.join(both)}: edit the build again.", 3)
+        raise Refusal(f"Both have changed {', '.join(both)}: edit the build again.", exit_code=3)
     ask("Carry the edit over to the build as it is now?")
     return now | {key: mine[key] for key in members}

@@ -8,6 +8,7 @@ import pwd
 import re
 import shlex
 import shutil
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -419,6 +420,94 @@ def test_nothing_of_a_build_reaches_the_terminal_raw(make_host: MakeHost, sqlite
         assert set(shown) & set(hostile) == {"\n"}
 
 
+#: What ends a line, somewhere, or controls a terminal.
+ODD = [
+    "\n",
+    "\r",
+    "\v",
+    "\f",
+    "\x1c",
+    "\x1d",
+    "\x1e",
+    "\x85",
+    "\u2028",
+    "\u2029",
+    "\x1b[2J",
+    "\u202e",
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=ascii)
+def test_no_name_forges_a_line(kept: Host, tmp_path: Path, odd: str) -> None:
+    name = f"title{odd}Error: forged"
+    line = f"{name.replace(odd, odd.encode('unicode_escape').decode())}: unknown"
+    document = json.dumps(OCTOCAT | {name: 1})
+    assert pipe(kept, "apply", "-", "--yes", sent=document).errors == f"Error: {line}\n"
+    two = pipe(kept, "set", "1", f"{name}=1", f"a{odd}=1", "--yes").errors
+    escaped = odd.encode("unicode_escape").decode()
+    assert two == f"Error: {line}\na{escaped}: unknown\n"
+    done, editor = edit(kept, tmp_path, {"text": document}, {})
+    assert done.errors.splitlines()[1:3] == [
+        "The edit is kept in " + str(editor.kept[0]),
+        "Error: It is as wrong as before:",
+    ]
+    assert editor.seen[1] == f"# {line}\n{document}"
+
+
+@pytest.mark.parametrize("odd", ODD, ids=ascii)
+def test_no_sentence_of_a_receiver_forges_a_line(kept: Host, odd: str) -> None:
+    def refuse(sender: Any, **told: Any) -> None:
+        abort(409, f"Frozen:{odd}Error: forged")
+
+    with build_updating.connected_to(refuse, kept.app):
+        errors = pipe(kept, *SET, "--yes").errors
+    assert len(errors.splitlines()) == 1
+    assert errors.startswith("Error: Frozen:")
+    assert errors.endswith("Error: forged\n")
+
+
+class OddlyNamed(BuildSchema):
+    title = Text(data_key="title\nError: forged")
+
+
+def test_no_member_of_a_schema_forges_a_line(
+    make_host: MakeHost, sqlite_url: str, tmp_path: Path
+) -> None:
+    host = make_host(sqlite_url, schema=OddlyNamed, history=BuildRevision)
+    named = r"title\nError: forged"
+    assert pipe(host, "set", "1", "title\nError: forged=x", "--yes").code == 0
+    host.execute("UPDATE builds SET title = 'y'")
+    refused = pipe(host, "undo", "1", "--yes").errors
+    assert refused.startswith(f"Error: Changed since that revision: {named}. Undo")
+    assert len(refused.splitlines()) == 1
+    other = f"{sys.executable} -c \"import sqlite3; c = sqlite3.connect('{tmp_path}/ci.db');"
+    other += " c.execute('UPDATE builds SET title = 3'); c.commit()\""
+    step = {"meanwhile": other, "set": {"title\nError: forged": "z"}}
+    done, _ = edit(host, tmp_path, step)
+    assert done.errors.splitlines()[2:] == [
+        f"Error: Both have changed {named}: edit the build again."
+    ]
+
+
+class Unreadable(BuildSchema):
+    id = Text()
+    event = fields.Function(lambda build: {}[build.event])
+
+
+@pytest.mark.parametrize("odd", ODD, ids=ascii)
+def test_no_id_forges_a_line(make_host: MakeHost, sqlite_url: str, odd: str) -> None:
+    model = model_of(id=sa.Column(sa.String(50), primary_key=True))
+    rows = [row_of(id=f"1{odd}forged", status="running")]
+    host = make_host(sqlite_url, model=model, schema=Unreadable, rows=rows)
+    named = f"1{odd.encode('unicode_escape').decode()}forged"
+    line = pipe(host, "queue").output.splitlines()[1]
+    assert line.startswith(f"{named}  ")
+    as_json = pipe(host, "queue", "--json")
+    assert as_json.errors == f"Build {named} cannot be read: KeyError\n"
+    missing = pipe(host, "show", f"2{odd}forged").errors
+    assert missing == "Error: There is no such build.\n"
+
+
 def test_the_group_has_the_name_of_the_blueprint(host: Host) -> None:
     auth = token_auth().login_required(role="admin")
     app = Flask("own")
@@ -540,6 +629,96 @@ def test_a_draft_that_the_editor_has_removed_is_unchanged(kept: Host, tmp_path: 
     done, editor = edit(kept, tmp_path, {"remove": True})
     assert (done.code, done.output) == (0, "Nothing was changed.\n")
     assert editor.kept == []
+
+
+#: What is put in the place of the draft, and why it is not read.
+PLANTED = {
+    "a link": ("ln -s {folder}/victim", "Too many levels of symbolic links"),
+    "a link to nothing": ("ln -s {folder}/new", "Too many levels of symbolic links"),
+    "a pipe": ("mkfifo", "it is no file of yours"),
+    "a folder": ("mkdir", "Is a directory"),
+    "a file of somebody else": ("install -o 1 -m 666 {folder}/victim", "it is no file of yours"),
+}
+
+
+@pytest.mark.parametrize("typed", [False, True], ids=["at once", "after a mistake"])
+@pytest.mark.parametrize("planted", PLANTED)
+def test_what_somebody_puts_in_the_place_of_the_draft_is_neither_read_nor_written(
+    kept: Host, tmp_path: Path, planted: str, typed: bool
+) -> None:
+    command, problem = PLANTED[planted]
+    if "install" in command and os.getuid():
+        pytest.skip("only root can give a file away")
+    victim = tmp_path / "victim"
+    victim.write_text(json.dumps(CHANGED))
+    plant = (
+        f"draft=$(echo {tmp_path}/build-*.json); rm $draft;"
+        f" {command.format(folder=tmp_path)} $draft"
+    )
+    wrong = json.dumps(OCTOCAT | {"number": 0})
+    steps = [{"text": wrong}] if typed else []
+    done, editor = edit(kept, tmp_path, *steps, {"meanwhile": plant}, answers="y\n")
+    assert done.code == 1
+    assert problem in done.errors
+    assert kept.row() == OCTOCAT
+    assert victim.read_text() == json.dumps(CHANGED)
+    assert not (tmp_path / "new").exists()
+    [file] = [one for one in editor.kept if one.is_file()]
+    assert f"The edit is kept in {file}" in done.errors
+    assert json.loads(file.read_text()) == (OCTOCAT | {"number": 0} if typed else OCTOCAT)
+    assert_private(file)
+
+
+def assert_private(file: Path) -> None:
+    """See that a file is one, and that nobody else can read it."""
+    status = file.lstat()
+    assert (stat.filemode(status.st_mode), status.st_uid) == ("-rw-------", os.getuid())
+
+
+def test_nobody_else_can_read_the_draft_whatever_the_editor_makes_of_it(
+    kept: Host, tmp_path: Path
+) -> None:
+    draft = f"{tmp_path}/build-*.json"
+    look = f"stat -c %A {draft} >> {tmp_path}/modes"
+    replace = (
+        f"cp {draft} {tmp_path}/other; chmod 666 {tmp_path}/other; mv {tmp_path}/other {draft}"
+    )
+    steps = [
+        {"meanwhile": f"{look}; chmod 666 {draft}", "set": {"number": 0}},
+        {"meanwhile": f"{look}; {replace}", "set": MINE | {"number": 1}},
+    ]
+    editor = Editor(tmp_path, steps)
+    modes: list[str] = []  # when the question is asked
+    before = os.umask(0)
+    try:
+        done = run(
+            kept,
+            *("edit", "1"),
+            asked=lambda: modes.extend(stat.filemode(one.stat().st_mode) for one in editor.kept),
+            **editor.environment,
+        )
+    finally:
+        os.umask(before)
+    assert done.code == 0, done
+    assert modes == ["-rw-------"]
+    assert (tmp_path / "modes").read_text() == "-rw-------\n" * 2
+    assert kept.row() == CHANGED
+    assert editor.kept == []
+
+
+def test_a_draft_that_is_removed_at_the_last_moment_is_stored(kept: Host, tmp_path: Path) -> None:
+    editor = Editor(tmp_path, [{"set": MINE}])
+    done = run(kept, "edit", "1", asked=lambda: editor.kept[0].unlink(), **editor.environment)
+    assert done.code == 0, done
+    assert kept.row() == CHANGED
+
+
+def test_an_edit_is_kept_though_the_editor_has_removed_it(kept: Host, tmp_path: Path) -> None:
+    wrong = json.dumps(OCTOCAT | {"number": 0})
+    done, editor = edit(kept, tmp_path, {"text": wrong}, {"remove": True, "exit": 3})
+    assert done.code == 1
+    assert_kept(done, editor, wrong)
+    assert_private(editor.kept[0])
 
 
 def test_a_kept_draft_is_what_apply_takes(kept: Host, tmp_path: Path) -> None:
