@@ -51,6 +51,7 @@ class HostAuth:
         :param values: the variables of the path; it is called with those that it takes.
         :returns: what the decorator returns.
         """
-        names = values if self._takes_all else self._names & values.keys()
+        if not self._takes_all:
+            values = {name: values[name] for name in self._names & values.keys()}
         view = current_app.ensure_sync(self._view) if self._asynchronous else self._view
-        return view(**{name: values[name] for name in names})
+        return view(**values)

@@ -1,7 +1,6 @@
 """The host's auth around every view, and the contract's form around both."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any, cast
 
@@ -28,22 +27,23 @@ _NOT_ASKED = "The server refused this request before its authentication was aske
 Work = Callable[[], Response]
 
 
-@dataclass(slots=True)
 class RequestState:
     """How far one request has come."""
+
+    # Attributes of the class, because a dataclass sets each of them for each request.
 
     #: What the host's auth protects; None: a view that is not the blueprint's own.
     work: Work | None = None
     #: The host's decorator is being called. After it has ended nobody is let in any more.
-    asking: bool = False
+    asking = False
     #: The host's auth let the request through.
-    authenticated: bool = False
+    authenticated = False
     #: The work began. It ends with a response, or it failed.
-    begun: bool = False
+    begun = False
     #: The response that the blueprint itself made.
     response: Response | None = None
     #: Its status, whatever the host makes of it.
-    status: int = 0
+    status: int
     #: The same, if it is the response to a change that was stored: nothing may deny it any more.
     stored: Response | None = None
 
@@ -84,7 +84,7 @@ class RequestGuard:
 
         @wraps(view)
         def protected(**values: Any) -> Response:
-            if request.method == "OPTIONS":
+            if _current().method == "OPTIONS":
                 return self._run_hooks() or options()
             response = self._ask(values, lambda: self._run_hooks() or view(**values))
             return cast(Response, response)
@@ -97,13 +97,14 @@ class RequestGuard:
 
         :returns: the refusal, or the response of a hook; None: the view may run.
         """
-        if current_app.view_functions.get(request.endpoint or "") in self._views:
+        current, app = _current(), current_app._get_current_object()  # type: ignore[attr-defined]
+        if app.view_functions.get(current.endpoint) in self._views:
             return None  # it asks for itself
-        values = request.view_args or {}
-        if request.method != "OPTIONS":
+        values = current.view_args or {}
+        if current.method != "OPTIONS":
             return self._ask(values) or self._run_hooks()
         response = self._run_hooks()
-        if response is None and request.method != "OPTIONS":
+        if response is None and current.method != "OPTIONS":
             return self._ask(values)  # a hook has changed the method
         return response
 
@@ -113,8 +114,9 @@ class RequestGuard:
         :param values: the variables of the path.
         :returns: the response of the work, or the refusal; None: let in, and there is no work.
         """
-        current: Request = request._get_current_object()  # type: ignore[attr-defined]
-        state = current.environ[_STATE] = RequestState(work, asking=True)
+        current = _current()
+        state = current.environ[_STATE] = RequestState()
+        state.work, state.asking = work, True
         limit_body(current, self._limit)
         try:
             returned = self._auth(values)
@@ -146,7 +148,7 @@ class RequestGuard:
 
     def _admit(self) -> Response | None:
         """Run the work of the current request, once."""
-        state: RequestState = request.environ[_STATE]
+        state: RequestState = _current().environ[_STATE]
         state.authenticated |= state.asking
         if state.work is not None and state.asking and not state.begun:
             state.begun = True
@@ -185,11 +187,12 @@ class RequestGuard:
 
     def handle_server_error(self, error: Exception) -> Response:
         """Return a 500, before a handler of the host's can fail at it."""
-        return self._refuse(request.environ.get(_STATE), 500, BuildAdminError.sentence)
+        return self._refuse(_current().environ.get(_STATE), 500, BuildAdminError.sentence)
 
     def finalize_response(self, response: Response) -> Response:
         """Replace every response that is no 2xx, or that the auth has not let through."""
-        state: RequestState | None = request.environ.get(_STATE)
+        current = _current()
+        state: RequestState | None = current.environ.get(_STATE)
         if state is not None:
             own = state.response
             if own is not None and (own is response or own.status_code >= 400):
@@ -198,7 +201,7 @@ class RequestGuard:
                 return self._refuse(state, 500, BuildAdminError.sentence)
             if state.authenticated and _succeeds(response):
                 return response
-        if request.method == "OPTIONS" and response.status_code < 300:
+        if current.method == "OPTIONS" and response.status_code < 300:
             return response  # a CORS preflight that the host handles: it has no credentials
         return self._refuse_as(state, response, _NOT_ASKED if state is None else _REFUSED)
 
@@ -232,6 +235,11 @@ class RequestGuard:
         return response
 
 
+def _current() -> Request:
+    # Not the proxy: every access through it costs 1 % of a refusal.
+    return request._get_current_object()  # type: ignore[attr-defined,no-any-return]
+
+
 def _announce(error: Exception) -> None:
     """Send the signal that Flask sends for an exception that it turns into a 500 itself."""
     app = current_app._get_current_object()  # type: ignore[attr-defined]
@@ -255,10 +263,8 @@ def _is_untouched(response: WerkzeugResponse, state: RequestState) -> bool:
     return response is state.response and response.status_code == state.status
 
 
-def _as_response(returned: Any) -> WerkzeugResponse:
+def _as_response(returned: Any) -> Response:
     """Make a response of what a decorator of the host's returned."""
-    if isinstance(returned, WerkzeugResponse):
-        return returned
     try:
         return make_response(returned)
     except TypeError:  # nothing, or nothing that Flask can make a response of

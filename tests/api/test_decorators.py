@@ -16,6 +16,7 @@ from flask import (
     Flask,
     Response,
     abort,
+    after_this_request,
     copy_current_request_context,
     current_app,
     g,
@@ -344,25 +345,31 @@ def test_a_decorator_cannot_hide_that_the_view_failed(make: MakeHost, call: View
     assert host.row() == OCTOCAT
 
 
-def test_the_view_is_not_run_once_the_decorator_has_ended(make: MakeHost) -> None:
+@pytest.mark.parametrize("of_the_app", [True, False], ids=["last of all", "in between"])
+def test_the_view_is_not_run_once_the_decorator_has_ended(make: MakeHost, of_the_app: bool) -> None:
     kept: list[View] = []
+
+    def late(response: Response) -> Response:
+        while kept:
+            kept.pop()()
+        return Response("welcome") if not of_the_app else response
 
     def keep(view: View, **kwargs: Any) -> Any:
         kept.append(view)
+        if not of_the_app:
+            after_this_request(late)
         abort(403)
 
     def configure(app: Flask) -> None:
-        @app.after_request
-        def late(response: Response) -> Response:
-            while kept:
-                kept.pop()()
-            return response
+        if of_the_app:
+            app.after_request(late)
 
     host = make(auth=decorator(keep), configure=configure)
     with host.statements() as sent:
         for _, ask in REQUESTS.values():
             assert_error(ask(host), 401)
     assert sent == []
+    assert kept == []
 
 
 TENANT: ContextVar[int] = ContextVar("TENANT")
