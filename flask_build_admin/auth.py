@@ -26,8 +26,6 @@ class HostAuth:
     """
 
     def __init__(self, decorator: ViewDecorator, view: Callable[..., Any]) -> None:
-        if not callable(decorator):
-            raise ConfigurationError(f"auth={decorator!r} cannot decorate a view: {_HINT}")
         try:
             self._view = decorator(view)
             signature = inspect.signature(self._view, follow_wrapped=False)
