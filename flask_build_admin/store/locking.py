@@ -34,7 +34,7 @@ from .transactions import FlushRouting, begin
 _AUTOCOMMIT = (
     "The connections of the builds commit every statement at once, so nothing can be locked or"
     " rolled back: give the engine another isolation_level than AUTOCOMMIT, and the driver no"
-    " autocommit."
+    " autocommit, nor isolation_level=None on SQLite."
 )
 
 
@@ -182,7 +182,12 @@ class BuildQuery:
         driver: Any = connection.connection.dbapi_connection
         begun = driver.in_transaction  # by the host or by its auth: no other can begin within it
         committing = getattr(driver, "autocommit", None) is True  # from Python 3.12 on
-        if committing or (driver.isolation_level is None and not begun):
+        if driver.isolation_level is None:
+            # SQLAlchemy takes it for autocommit, and may have been told to roll nothing back in it.
+            committing |= not begun or getattr(
+                connection.dialect, "skip_autocommit_rollback", False
+            )
+        if committing:
             raise ConfigurationError(_AUTOCOMMIT)
         # A table with a schema is in an attached database, and only that one is locked.
         if begun or self._mapper.primary_key[0].table.schema:
