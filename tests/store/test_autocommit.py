@@ -179,7 +179,7 @@ class Mode:
 
 
 BY_NONE: Mapping[str, Any] = {"connect_args": {"isolation_level": None, "timeout": 0}}
-AUTOCOMMIT = {"isolation_level": "AUTOCOMMIT", "connect_args": {"timeout": 0}}
+AUTOCOMMIT: Mapping[str, Any] = {"isolation_level": "AUTOCOMMIT", "connect_args": {"timeout": 0}}
 SKIPPING = {"skip_autocommit_rollback": True}
 
 REFUSED = {
