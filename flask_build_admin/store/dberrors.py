@@ -177,9 +177,11 @@ def needs_reconnect(error: Exception) -> bool:
 def is_unknown_value(error: Exception) -> bool:
     """Check whether a query compares a column with what no row of the database can have."""
     if not isinstance(error, DBAPIError):
-        return isinstance(error, OverflowError | UnicodeEncodeError)
-    # The numbers: the column has another character set.
-    return _number(error.orig) in {1267, 1270, 1271, 3988} or (_state(error.orig) or "")[:2] == "22"
+        # StatementError: the type of the column refuses the value.
+        return isinstance(error, OverflowError | UnicodeEncodeError | StatementError)
+    if isinstance(error, DataError) or (_state(error.orig) or "")[:2] == "22":
+        return True
+    return _number(error.orig) in {1267, 1270, 1271, 3988}  # the column has another character set
 
 
 def refuse_character(

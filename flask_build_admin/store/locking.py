@@ -19,7 +19,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.engine import Connection, Dialect, Engine
-from sqlalchemy.exc import DataError, DBAPIError, OperationalError
+from sqlalchemy.exc import OperationalError, StatementError
 from sqlalchemy.orm import Session, lazyload, load_only, undefer
 from sqlalchemy.orm.attributes import set_committed_value
 
@@ -129,8 +129,8 @@ class BuildQuery:
         session, _, codec = database
         try:
             found = session.execute(query, {"build_id": build_id})
-        except (DBAPIError, OverflowError, UnicodeEncodeError) as error:
-            if isinstance(error, DataError) or is_unknown_value(error):
+        except (StatementError, OverflowError, UnicodeEncodeError) as error:
+            if is_unknown_value(error):
                 raise BuildNotFound from error
             raise
         try:
