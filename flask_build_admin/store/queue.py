@@ -8,7 +8,7 @@ from typing import Any
 from marshmallow import ValidationError
 from sqlalchemy import ColumnElement, and_, false, or_, select
 from sqlalchemy.engine.default import DefaultDialect
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import StatementError
 from sqlalchemy.orm import aliased
 
 from ..exceptions import BuildNotFound, ConfigurationError, InvalidParameter, require_names
@@ -82,7 +82,7 @@ class BuildQueue:
         query = self._query.every.where(*wanted).order_by(*order).limit(limit)
         try:
             builds = session.scalars(query)
-        except (DBAPIError, OverflowError, UnicodeEncodeError) as error:
+        except (StatementError, OverflowError, UnicodeEncodeError) as error:
             if not is_unknown_value(error):
                 raise
             if below is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 import pytest
@@ -273,18 +272,6 @@ def test_a_database_without_row_locks_is_refused(host: Host) -> None:
 
     with pytest.raises(ConfigurationError, match="mssql locks no row"):
         BuildStore(Build, lambda: Elsewhere()).overwrite(OCTOCAT)
-
-
-def test_a_connection_that_commits_every_statement_is_refused(hosted: Host) -> None:
-    autocommit = sa.create_engine(hosted.engine.url, isolation_level="AUTOCOMMIT")
-    optional = hosted.engine.execution_options(isolation_level="AUTOCOMMIT")
-    for engine in (autocommit, optional):
-        store = BuildStore(Build, partial(Session, engine))
-        assert store.find("1").document == OCTOCAT
-        with pytest.raises(ConfigurationError, match="than AUTOCOMMIT"):
-            store.overwrite(OCTOCAT | {"title": "x"}, ChangeOptions(dry_run=True))
-        assert hosted.row() == OCTOCAT
-    autocommit.dispose()
 
 
 def test_a_relationship_is_followed_where_the_build_has_come_to(
