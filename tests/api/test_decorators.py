@@ -345,22 +345,26 @@ def test_a_decorator_cannot_hide_that_the_view_failed(make: MakeHost, call: View
     assert host.row() == OCTOCAT
 
 
+@pytest.mark.parametrize("refuse", [lambda: abort(403), lambda: 1 / 0], ids=["aborts", "fails"])
 @pytest.mark.parametrize("of_the_app", [True, False], ids=["last of all", "in between"])
-def test_the_view_is_not_run_once_the_decorator_has_ended(make: MakeHost, of_the_app: bool) -> None:
+def test_the_view_is_not_run_once_the_decorator_has_ended(
+    make: MakeHost, of_the_app: bool, refuse: Callable[[], Any]
+) -> None:
     kept: list[View] = []
 
     def late(response: Response) -> Response:
         while kept:
             kept.pop()()
-        return Response("welcome") if not of_the_app else response
+        return response if of_the_app else Response("welcome")
 
     def keep(view: View, **kwargs: Any) -> Any:
         kept.append(view)
         if not of_the_app:
             after_this_request(late)
-        abort(403)
+        refuse()
 
     def configure(app: Flask) -> None:
+        app.register_error_handler(ZeroDivisionError, lambda error: "welcome")
         if of_the_app:
             app.after_request(late)
 
