@@ -21,6 +21,9 @@ MAX_REVISIONS = 200
 
 _DECIMAL = re.compile("0|[1-9][0-9]{0,18}")
 
+#: The limit of the body, in the WSGI environment.
+_LIMIT = "flask_build_admin.limit"
+
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
@@ -122,8 +125,9 @@ def limit_body(current: Request, limit: int) -> None:
 
     One byte more can be read, so that a body that just fits differs from one that is cut.
     """
-    own = current.max_content_length
-    current.max_content_length = 1 + (limit if own is None else min(limit, own))
+    own = current.environ.get(_LIMIT, current.max_content_length)
+    current.environ[_LIMIT] = limit = limit if own is None else min(limit, own)
+    current.max_content_length = limit + 1
 
 
 def read_body(current: Request) -> bytes:
@@ -138,7 +142,7 @@ def read_body(current: Request) -> bytes:
             raise UnsupportedMediaType("The Content-Type must be application/json, in UTF-8.")
     if "HTTP_CONTENT_ENCODING" in current.environ:
         raise UnsupportedMediaType("The body must not have a Content-Encoding.")
-    limit = (current.max_content_length or 0) - 1
+    limit = current.environ[_LIMIT]
     # A chunked body has no length, and is cut silently at the limit of the request.
     if (current.content_length or 0) > limit or len(body := current.get_data()) > limit:
         raise RequestEntityTooLarge(f"The body is longer than {limit} bytes.")

@@ -26,11 +26,6 @@ def representation(
     return _response(body, status, headers)
 
 
-def is_stored(response: Response) -> bool:
-    """Check whether a response is that to a stored change: only such a one says where it is."""
-    return "Content-Location" in response.headers
-
-
 def json_response(body: bytes, next_page: str | None = None) -> Response:
     """Make a response that is not a build: a preview, or a list (``next_page``: RFC 8288)."""
     link = [] if next_page is None else [("Link", f'<{next_page}>; rel="next"')]
