@@ -297,8 +297,10 @@ def _is_untouched(response: WerkzeugResponse, state: RequestState) -> bool:
     return own and (response.status_code, response.response) == state.made
 
 
-def _as_response(returned: Any) -> Response:
+def _as_response(returned: Any) -> WerkzeugResponse:
     """Make a response of what a decorator of the host's returned."""
+    if isinstance(returned, WerkzeugResponse):  # as most do: make_response() takes longer
+        return returned
     try:
         return make_response(returned)
     except TypeError:  # nothing, or nothing that Flask can make a response of
