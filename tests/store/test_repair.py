@@ -36,6 +36,7 @@ from tests.support.databases import DATABASES
 from tests.support.hosts import (
     ADMIN,
     OCTOCAT,
+    Build,
     Host,
     history_of,
     model_of,
@@ -563,6 +564,14 @@ def test_a_malformed_row_is_shown_and_can_be_put_back(malformed: Host, row: Malf
         assert document[row.member] == row.shown
     assert document == RUNNING | {row.member: document[row.member]}
     assert put_back(malformed) == document
+
+
+def test_the_host_reads_text_of_sqlite_as_before(make_host: MakeHost, sqlite_url: str) -> None:
+    host = make_host(sqlite_url)
+    host.execute("UPDATE builds SET title = CAST(x'ff' AS TEXT)")
+    assert fetch(host)["title"] == "\ufffd"
+    with host.engine.connect() as connection, pytest.raises(DBAPIError, match="UTF-8"):
+        connection.execute(sa.select(Build.title)).all()
 
 
 @on(MALFORMED)

@@ -453,6 +453,11 @@ def test_a_listener_that_fails_after_the_commit_is_answered_in_form(host: Host) 
     answer = host.put(OCTOCAT | {"title": "x"})
     assert answer.status_code == 500
     assert answer.json == {"error": "The server failed to handle the request."}
+    with pytest.raises(LookupError):
+        BuildStore(Build, host.session).overwrite(OCTOCAT)
+    assert not host.session().in_transaction()
+    sa.event.remove(host.session, "after_commit", fail)
+    assert BuildStore(Build, host.session).find("1").document == OCTOCAT
 
 
 @on_mariadb
