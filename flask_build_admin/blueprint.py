@@ -54,6 +54,8 @@ class BuildAdmin(Blueprint):
     :param auth_parameters: names of query parameters that ``auth`` reads; any other that the
         blueprint does not know is refused with 400.
     :param max_content_length: of a body, in bytes, at least 1.
+    :param max_list_length: of a list in a response, in bytes; ``Link`` has the rest. A list has at
+        least one item, however long that is.
     :param name: of the blueprint, for ``url_for`` and a second registration; with dashes, of the
         group of commands: ``flask build-admin``.
     :param url_prefix: before ``/build``.
@@ -77,6 +79,7 @@ class BuildAdmin(Blueprint):
         queue_statuses: Collection[str] = UNFINISHED,
         auth_parameters: Collection[str] = (),
         max_content_length: int = 262_144,
+        max_list_length: int = 8_388_608,
         name: str = "build_admin",
         url_prefix: str = "/api/v1/admin",
     ) -> None:
@@ -87,10 +90,10 @@ class BuildAdmin(Blueprint):
                 f"actor={actor!r} cannot be called: pass a function, and no coroutine function,"
                 " that returns who is acting."
             )
-        if type(max_content_length) is not int or max_content_length < 1:
-            raise ConfigurationError(
-                f"max_content_length={max_content_length!r} is no number of bytes from 1 on."
-            )
+        lengths = {"max_content_length": max_content_length, "max_list_length": max_list_length}
+        for option, length in lengths.items():
+            if type(length) is not int or length < 1:
+                raise ConfigurationError(f"{option}={length!r} is no number of bytes from 1 on.")
         require_names("auth_parameters", auth_parameters)
         own = {name for parameters in PARAMETERS.values() for name in parameters.fields}
         if taken := sorted(own & {*auth_parameters}):
@@ -109,7 +112,9 @@ class BuildAdmin(Blueprint):
             queue_statuses=queue_statuses,
         )
         self._guard = RequestGuard(auth, max_content_length, self.store.rollback)
-        views = BuildViews(self.store, actor, require_if_match, self._auth_parameters)
+        views = BuildViews(
+            self.store, actor, require_if_match, self._auth_parameters, max_list_length
+        )
         super().before_request(self._guard.authenticate)
         self.after_request(self._guard.finalize_response)
         self.register_error_handler(500, self._guard.handle_server_error)

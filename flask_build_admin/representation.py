@@ -19,6 +19,9 @@ SCALARS = frozenset({str, int, bool, type(None)})
 #: The most levels of arrays and objects (RFC 8259, section 9, leaves this to the parser).
 DEPTH = 100
 
+#: The least length of a part of a list, in bytes: a server sends each part by itself.
+_PART = 64 * 1024
+
 _TOO_DEEP = f"The body is nested too deeply: more than {DEPTH} levels."
 
 
@@ -87,9 +90,53 @@ def _deeper_than(depth: int, document: Document) -> bool:
     return bool(level)
 
 
-def encode(document: Document | list[Document]) -> bytes:
-    """Encode documents as one line of JSON. The order of the members is kept."""
+def encode(document: Document) -> bytes:
+    """Encode a document as one line of JSON. The order of the members is kept."""
     return f"{_encoder.encode(document)}\n".encode()
+
+
+class EncodedList:
+    """A list as it goes over the wire: encoded item by item, up to a number and a length.
+
+    :param limit: the most items.
+    :param max_length: of the whole list, in bytes. A single item may be longer.
+    """
+
+    def __init__(self, limit: int, max_length: int) -> None:
+        self._limit = limit
+        self._max_length = max_length
+        self._length = len(b"[]\n")
+        self._parts: list[bytes] = []
+        self._part = bytearray(b"[")
+        self.count = 0
+        #: The member ``id`` of the last item.
+        self.last_id: Any = None
+        #: Whether there was no room for an item.
+        self.full = False
+
+    def append(self, document: Document) -> bool:
+        """Append an item, if there is room for it."""
+        if self.count < self._limit:
+            item = b"," * (self.count > 0) + _encoder.encode(document).encode()
+            if not self.count or self._length + len(item) <= self._max_length:
+                self._add(item)
+                self.count += 1
+                self.last_id = document["id"]
+                return True
+        self.full = True
+        return False
+
+    def _add(self, item: bytes) -> None:
+        self._length += len(item)
+        self._part += item
+        if len(self._part) >= _PART:
+            self._parts.append(bytes(self._part))
+            self._part.clear()
+
+    @property
+    def body(self) -> list[bytes]:
+        """The list, in parts: as one, it would be in memory twice while it is made."""
+        return [*self._parts, bytes(self._part) + b"]\n"]
 
 
 class Representation(NamedTuple):

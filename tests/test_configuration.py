@@ -108,6 +108,9 @@ def _getter(self: Any) -> Any:
         ({"actor": AsyncActor()}, "pass a function, and no coroutine function"),
         ({"max_content_length": 0}, "max_content_length=0"),
         ({"max_content_length": "1"}, "max_content_length='1'"),
+        ({"max_list_length": 0}, "max_list_length=0 is no number of bytes from 1 on"),
+        ({"max_list_length": 8.0}, "max_list_length=8.0"),
+        ({"max_list_length": True}, "max_list_length=True"),
     ],
 )
 def test_what_cannot_work_is_refused(wrong: dict[str, Any], told: str) -> None:

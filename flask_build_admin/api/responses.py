@@ -26,7 +26,7 @@ def representation(
     return _response(body, status, headers)
 
 
-def json_response(body: bytes, next_page: str | None = None) -> Response:
+def json_response(body: bytes | list[bytes], next_page: str | None = None) -> Response:
     """Make a response that is not a build: a preview, or a list (``next_page``: RFC 8288)."""
     link = [] if next_page is None else [("Link", f'<{next_page}>; rel="next"')]
     return _response(body, 200, [*_HEADERS, *link])
@@ -53,7 +53,7 @@ def refusal(status: int, sentence: str, fields: Problems | None, host: Headers |
     return response
 
 
-def _response(body: bytes, status: int, headers: list[tuple[str, str]]) -> Response:
+def _response(body: bytes | list[bytes], status: int, headers: list[tuple[str, str]]) -> Response:
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     return app.response_class(body, status, headers)
 

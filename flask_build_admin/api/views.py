@@ -7,26 +7,18 @@ from urllib.parse import quote, urlencode
 from flask import Request, Response, current_app, request
 from marshmallow import ValidationError
 
-from ..exceptions import BuildNotFound, PreconditionFailed, PreconditionRequired
-from ..representation import Document, Representation, decode, encode
+from ..exceptions import BuildNotFound
+from ..representation import EncodedList, decode, encode
 from ..store import BuildStore, ChangeOptions, ChangeResult
 from ..store.history import DEFAULT_REVISIONS
 from ..store.queue import DEFAULT_BUILDS
 from .guard import note_stored
+from .preconditions import Preconditions
 from .requests import PARAMETERS, REVISION_ID, read_body, read_parameters, refuse_body
 from .responses import json_response, representation
 
-#: If-Match and If-None-Match, in the WSGI environment.
-_CONDITIONS = frozenset({"HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH"})
-
 #: The characters, letters and digits apart, that a path need not quote (RFC 3986, section 3.3).
 _SAFE = "/:@!$&'()*+,;="
-
-
-_CHANGED_TAG = (
-    "If-Match has the ETag of the build as a proxy changed it: switch off compression for this path"
-    " in the proxy, or send the ETag without the prefix W/ and without the suffix."
-)
 
 
 class BuildViews:
@@ -38,19 +30,22 @@ class BuildViews:
         actor: Callable[[], Any] | None,
         require_if_match: bool,
         auth_parameters: Collection[str],
+        max_list_length: int,
     ) -> None:
         self._store = store
         self._actor = actor
         self._require_if_match = require_if_match
         self._auth_parameters = auth_parameters
+        self._max_list_length = max_list_length
 
     def overwrite(self, **_: Any) -> Response:
         """Overwrite the build that the body has the id of."""
         # Not the proxy: a dozen accesses through it cost more than parsing the body.
         current: Request = request._get_current_object()  # type: ignore[attr-defined]
         parameters = self._parameters(current, "overwrite")
+        preconditions = Preconditions(current.environ, self._require_if_match)
         document = decode(read_body(current))
-        options = self._options(current, parameters)
+        options = self._options(parameters, preconditions)
         result = self._store.overwrite(document, options)
         # Not url_for(), which a host may have taken the variables of the prefix from.
         return _changed(result, options, _quoted(f"{_path(current)}/{result.build.document['id']}"))
@@ -58,8 +53,9 @@ class BuildViews:
     def fetch(self, build_id: str, **_: Any) -> Response:
         """Return one build."""
         self._parameters(request, "fetch")
-        build = self._store.find(build_id, _check_if_match)
-        if request.if_none_match.contains_weak(build.tag):
+        preconditions = Preconditions(request.environ)
+        build = self._store.find(build_id, preconditions.check_if_match)
+        if preconditions.is_known(build.tag):
             return representation(b"", build.tag, 304)
         return representation(build.body, build.tag)
 
@@ -67,34 +63,39 @@ class BuildViews:
         """Return the revisions of a build, the newest first."""
         parameters = self._parameters(request, "revisions")
         limit = parameters.get("limit", DEFAULT_REVISIONS)
-        # One more than asked for shows whether there is a next page.
-        found = self._store.revisions(build_id, limit=limit + 1, before=parameters.get("before"))
-        page = found[:limit]
-        next_page = None
-        if len(found) > limit:
-            next_page = _page_url({"limit": limit, "before": page[-1].id})
-        return json_response(encode([revision.document for revision in page]), next_page)
+        page = EncodedList(limit, self._max_list_length)
+        self._store.revisions(
+            build_id,
+            # One more than asked for shows whether there is a next page.
+            limit=limit + 1,
+            before=parameters.get("before"),
+            take=lambda revision: page.append(revision.document),
+        )
+        next_page = _page_url({"limit": limit, "before": page.last_id}) if page.full else None
+        return json_response(page.body, next_page)
 
     def queue(self, **_: Any) -> Response:
         """Return the unfinished builds, the newest first."""
         parameters = {"limit": DEFAULT_BUILDS} | self._parameters(request, "queue")
         if not self._store.has_queue:
             raise BuildNotFound("This server has no queue of builds.")
+        page = EncodedList(parameters["limit"], self._max_list_length)
         try:
-            builds = self._store.queue(**parameters)
+            self._store.queue(**parameters, take=page.append)
         except BuildNotFound as error:
             raise BuildNotFound("below: there is no such build: begin anew.") from error
         next_page = None
-        if len(builds) == parameters["limit"]:
-            next_page = _page_url(parameters | {"below": builds[-1]["id"]})
-        return json_response(encode(builds), next_page)
+        if page.full or page.count == parameters["limit"]:
+            next_page = _page_url(parameters | {"below": page.last_id})
+        return json_response(page.body, next_page)
 
     def undo(self, build_id: str, revision_id: str, **_: Any) -> Response:
         """Undo one revision of a build."""
         current: Request = request._get_current_object()  # type: ignore[attr-defined]
         parameters = self._parameters(current, "undo")
+        preconditions = Preconditions(current.environ, self._require_if_match)
         refuse_body(current)
-        options = self._options(current, parameters)
+        options = self._options(parameters, preconditions)
         try:
             revision = REVISION_ID.deserialize(revision_id)
         except ValidationError:
@@ -105,25 +106,13 @@ class BuildViews:
     def _parameters(self, current: Request, route: str) -> dict[str, Any]:
         return read_parameters(current.query_string, PARAMETERS[route], self._auth_parameters)
 
-    def _options(self, current: Request, parameters: dict[str, Any]) -> ChangeOptions:
-        conditional = not _CONDITIONS.isdisjoint(current.environ)
-        check = conditional or self._require_if_match
+    def _options(self, parameters: dict[str, Any], preconditions: Preconditions) -> ChangeOptions:
         return ChangeOptions(
-            precondition=self._check_preconditions if check else None,
+            precondition=preconditions.of_change,
             sender=current_app._get_current_object(),  # type: ignore[attr-defined]
             actor=None if self._actor is None else self._actor(),
             **parameters,
         )
-
-    def _check_preconditions(self, build: Document) -> None:
-        """Evaluate the preconditions on the build as it is (RFC 9110, section 13)."""
-        if self._require_if_match and "If-Match" not in request.headers:
-            raise PreconditionRequired
-        _check_if_match(build)
-        if "If-None-Match" not in request.headers:
-            return
-        if request.if_none_match.contains_weak(Representation.of(build).tag):
-            raise PreconditionFailed("If-None-Match names the build as it is.")
 
 
 def _changed(result: ChangeResult, options: ChangeOptions, location: str) -> Response:
@@ -133,19 +122,6 @@ def _changed(result: ChangeResult, options: ChangeOptions, location: str) -> Res
     if result.revision.changes:
         note_stored()
     return representation(result.build.body, result.build.tag, location=location)
-
-
-def _check_if_match(build: Document) -> None:
-    """Check that the build is the one that the client fetched, if it says which."""
-    if "If-Match" not in request.headers:
-        return
-    sent, tag = request.if_match, Representation.of(build).tag
-    if sent.contains(tag):
-        return
-    # A proxy that compresses makes a weak tag of it, or adds a suffix such as "-gzip".
-    if any(one and one.startswith(tag) for one in sent.as_set(include_weak=True)):
-        raise PreconditionFailed(_CHANGED_TAG)
-    raise PreconditionFailed
 
 
 def _path(current: Request) -> str:

@@ -70,7 +70,7 @@ _RESPONSES: dict[str, JsonSchema] = {
         ("200 queue", "The builds.", {"type": "array", "items": ref("Build")}, "Link?"),
         ("200 revisions", "The revisions.", {"type": "array", "items": ref("Revision")}, "Link?"),
         ("304", "The build is one of If-None-Match.", None, "ETag"),
-        ("400", "A parameter is unknown, repeated, or not of its form.", _REFUSAL),
+        ("400", "A parameter or a precondition is not of its form.", _REFUSAL),
         ("400 change", "The request or the build is invalid.", ref("InvalidBuild", "Refusal")),
         ("401", "The host's authentication refuses the request.", _REFUSAL, "WWW-Authenticate"),
         ("404", "There is no such build, or it has no such revision.", _REFUSAL),

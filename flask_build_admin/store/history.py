@@ -1,5 +1,6 @@
 """Revisions: the host's table of them, what a revision holds, and what an undo restores."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from math import floor, isfinite
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from ..schema import UnixTime, WholeNumber, to_unix_time
 from .codec import BuildCodec, LoadedBuild
 from .locking import Database
 from .mapping import column_of, mapper_of, python_type
+from .portions import next_portion
 from .transactions import flush_bind
 
 _COLUMNS = ("id", "build_id", "at", "actor", "reason", "before", "after")
@@ -165,25 +167,41 @@ class BuildHistory:
         return found.before, found.after
 
     def newest(
-        self, database: Database, build_id: Any, limit: int, before: int | None
-    ) -> list[Revision]:
-        """Return the newest revisions of a build, of those with an id below ``before``."""
+        self, database: Database, build_id: Any, limit: int, before: int | None, first: int
+    ) -> Iterator[Revision]:
+        """Read the newest revisions of a build, of those with an id below ``before``.
+
+        :param first: how many revisions the first statement reads.
+        """
+        size = first
+        while limit > 0:
+            asked = min(size, limit)
+            count, before, revisions, size = self._read(database, build_id, asked, before, first)
+            limit -= len(revisions)
+            while revisions:
+                yield revisions.pop(0)
+            if count < asked:
+                return
+
+    def _read(
+        self, database: Database, build_id: Any, limit: int, before: int | None, first: int
+    ) -> tuple[int, int | None, list[Revision], int]:
+        """Read some revisions.
+
+        :returns: how many there are, the id of the last one, those of this very build, and how many
+            to read next.
+        """
         query = self._select.where(self._build_id == build_id).order_by(self._id.desc())
-        found: list[Revision] = []
-        while len(found) < limit:
-            page = query.limit(limit)
-            if before is not None:
-                page = page.where(self._id < sa.literal(before, sa.BigInteger))
-            rows = database.connection.execute(page).all()
-            found += [
-                _revision_of(database.codec, row)
-                for row in rows
-                if _same_build(database.codec, row.build_id, build_id)
-            ]
-            if len(rows) < limit:
-                break
-            before = rows[-1].id
-        return found[:limit]
+        if before is not None:
+            query = query.where(self._id < sa.literal(before, sa.BigInteger))
+        rows = database.connection.execute(query.limit(limit)).all()
+        revisions = [
+            _revision_of(database.codec, row)
+            for row in rows
+            if _same_build(database.codec, row.build_id, build_id)
+        ]
+        size = next_portion([[row.before, row.after] for row in rows], first)
+        return len(rows), rows[-1].id if rows else before, revisions, size
 
     def _check_columns(self, id_column: sa.Column[Any] | None) -> None:
         held, needed = python_type(self._build_id), python_type(id_column)

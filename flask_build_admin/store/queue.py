@@ -1,15 +1,27 @@
 """The unfinished builds, pending or running, the newest first."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from marshmallow import ValidationError
-from sqlalchemy import ColumnElement, and_, false, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    ScalarResult,
+    Select,
+    and_,
+    bindparam,
+    false,
+    or_,
+    select,
+)
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import StatementError
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm.attributes import instance_dict
 
 from ..exceptions import BuildNotFound, ConfigurationError, InvalidParameter, require_names
 from ..representation import Document
@@ -18,7 +30,8 @@ from .dberrors import Unreadable, converting_values, is_unknown_value
 from .limits import add_limits
 from .locking import BuildQuery, Database
 from .mapping import column_of, expression_of, member_of
-from .transactions import log
+from .portions import next_portion
+from .transactions import forget_changes, log
 
 #: The statuses of an unfinished build, in the contract.
 UNFINISHED = ("pending", "running")
@@ -27,8 +40,16 @@ UNFINISHED = ("pending", "running")
 DEFAULT_BUILDS, MAX_BUILDS = 100, 1000
 
 
+class _Portion(NamedTuple):
+    """Builds that are read at once."""
+
+    query: Select[Any]
+    #: Of its parameters: the id of the build below which they stand, and the most of them.
+    values: dict[str, Any]
+
+
 class BuildQueue:
-    """Find the unfinished builds, by one statement on the host's columns and hybrids.
+    """Find the unfinished builds, by statements on the host's columns and hybrids.
 
     The newest are those created last; where no query can sort by ``created``, those with the
     greatest id.
@@ -64,49 +85,109 @@ class BuildQueue:
         before: int | None,
         below: Any,
         on_unreadable: Callable[[Any, str], None] | None,
-    ) -> list[Document]:
-        """Return the unfinished builds, the last created first; see ``BuildStore.queue``.
+        first: int,
+    ) -> Iterator[Document]:
+        """Read the unfinished builds, the last created first; see ``BuildStore.queue``.
 
+        :param first: how many builds the first statement reads.
+        :raises BuildNotFound: there is no build ``below``.
         :raises ConfigurationError: the column or the database knows no such status.
         """
-        session, bind, codec = database
-        wanted = [self._unfinished, *self._bounds(codec.members, after, before)]
-        if below is not None:
-            wanted.append(self._below(below))
+        wanted = [self._unfinished, *self._bounds(database.codec.members, after, before)]
+        # SQLAlchemy remembers what it finds out about a statement, so there are these two only.
+        top = self._ordered(self._query.every.where(*wanted), database)
+        rest = top.where(self._below)
+        # The next builds stand below the last of these that was not deleted meanwhile.
+        starts, size = [below], first
+        while limit > 0:
+            start, asked = starts[-1], min(size, limit)
+            portion = _Portion(top if start is None else rest, {"below": start, "limit": asked})
+            ids, documents, size = self._read(database, portion, on_unreadable, first)
+            starts += ids
+            limit -= len(documents)
+            while documents:
+                yield documents.pop(0)
+            if len(ids) == asked:
+                continue
+            if ids or start is None or self._exists(database, start):
+                return
+            starts.pop()
+            if not starts:
+                raise BuildNotFound
+
+    def _ordered(self, query: Select[Any], database: Database) -> Select[Any]:
         order = [self._query.id.desc()]
         if self._created is not None:
             newest = self._created.desc()
-            if getattr(self._created, "nullable", True) and bind.dialect.name == "postgresql":
+            nullable = getattr(self._created, "nullable", True)
+            if nullable and database.bind.dialect.name == "postgresql":
                 newest = newest.nulls_last()  # as the other databases do
             order.insert(0, newest)
-        query = self._query.every.where(*wanted).order_by(*order).limit(limit)
+        return query.order_by(*order).limit(bindparam("limit", type_=Integer))
+
+    def _read(
+        self,
+        database: Database,
+        portion: _Portion,
+        on_unreadable: Callable[[Any, str], None] | None,
+        first: int,
+    ) -> tuple[Sequence[Any], list[Document], int]:
+        """Return the ids of some builds, those that can be read, and how many to read next.
+
+        What getters have written while a build was dumped is forgotten before the next statement,
+        which would flush it.
+        """
+        session, _, codec = database
+        found = self._execute(session, portion)
         try:
-            builds = session.scalars(query)
+            with converting_values:
+                builds = found.unique().all()
+                documents = [codec.dump(build) for build in builds]
+            ids: Sequence[Any] = [getattr(build, self._id) for build in builds]
+            size = next_portion([instance_dict(build) for build in builds], first)
+        except Unreadable:
+            # One by one: a build that cannot be read hides no other.
+            forget_changes(session)
+            only_ids = portion.query.with_only_columns(self._query.id)
+            ids = self._execute(session, portion._replace(query=only_ids)).all()
+            documents = [*self._one_by_one(database, ids, on_unreadable)]
+            size = next_portion(documents, first)
+        forget_changes(session)
+        return ids, documents, size
+
+    def _one_by_one(
+        self,
+        database: Database,
+        ids: Iterable[Any],
+        on_unreadable: Callable[[Any, str], None] | None,
+    ) -> Iterator[Document]:
+        for build_id in ids:
+            forget_changes(database.session)
+            try:
+                # BuildNotFound: somebody has just deleted it.
+                with suppress(BuildNotFound), converting_values:
+                    yield self._query.find(database, build_id)[1]
+            except Unreadable as error:
+                log.warning("build %r cannot be read: %s", build_id, error)
+                if on_unreadable is not None:
+                    on_unreadable(build_id, str(error))
+
+    def _execute(self, session: Session, portion: _Portion) -> ScalarResult[Any]:
+        try:
+            return session.scalars(*portion)
         except (StatementError, OverflowError, UnicodeEncodeError) as error:
             if not is_unknown_value(error):
                 raise
-            if below is not None:
+            if portion.values["below"] is not None:
                 raise BuildNotFound from error
             raise ConfigurationError(
                 f"The database does not know each of the statuses {', '.join(self._statuses)}: pass"
                 " queue_statuses=, those that it knows."
             ) from error
-        with suppress(Unreadable), converting_values:
-            return [codec.dump(build) for build in builds.unique()]
-        # One by one: a build that cannot be read hides no other.
-        documents: list[Document] = []
-        for build_id in session.scalars(select(self._query.id).where(*wanted).order_by(*order)):
-            try:
-                # BuildNotFound: somebody has just deleted it.
-                with suppress(BuildNotFound), converting_values:
-                    documents.append(self._query.find(database, build_id)[1])
-            except Unreadable as error:
-                log.warning("build %r cannot be read: %s", build_id, error)
-                if on_unreadable is not None:
-                    on_unreadable(build_id, str(error))
-            if len(documents) == limit:
-                break
-        return documents
+
+    def _exists(self, database: Database, build_id: Any) -> bool:
+        found = select(self._query.id).where(self._query.id == build_id)
+        return database.session.scalar(found) is not None
 
     def _bounds(
         self, members: Mapping[str, Member], after: int | None, before: int | None
@@ -126,16 +207,20 @@ class BuildQueue:
             # A NULL is dumped as 0.
             yield or_(self._created < created.deserialize(before), self._created.is_(None))
 
-    def _below(self, build_id: Any) -> ColumnElement[bool]:
-        lesser: ColumnElement[bool] = self._query.id < build_id
+    @cached_property
+    def _below(self) -> ColumnElement[bool]:
+        """The condition that a build stands below another, which is there."""
+        start: Any = bindparam("below")
+        lesser: ColumnElement[bool] = self._query.id < start
         if self._created is None:
             return lesser
         # Under another name, because the expression of a hybrid may refer to the build.
         other: Any = aliased(self._model, flat=True)
-        created, found = getattr(other, str(self._attribute)), getattr(other, self._id) == build_id
+        created, found = getattr(other, str(self._attribute)), getattr(other, self._id) == start
         that = select(created).where(found).scalar_subquery()
+        there = select(getattr(other, self._id)).where(found).exists()
         tied = and_(self._created == that, lesser)
-        unknown = and_(self._created.is_(None), or_(that.is_not(None), lesser))
+        unknown = and_(self._created.is_(None), there, or_(that.is_not(None), lesser))
         return or_(self._created < that, tied, unknown)
 
 

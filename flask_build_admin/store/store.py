@@ -1,7 +1,7 @@
 """``BuildStore``: find, overwrite, undo and list builds, without HTTP."""
 
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, TypeVar
 from weakref import WeakSet
 
 from marshmallow import ValidationError, fields
@@ -18,10 +18,14 @@ from .limits import add_limits, not_blank
 from .locking import BuildQuery, Database
 from .mapping import column_of, mapper_of, member_of
 from .misfits import check_members
+from .portions import FIRST_BUILDS
 from .queue import DEFAULT_BUILDS, UNFINISHED, BuildQueue
 from .transactions import FlushRouting, begin, flush_bind, reading, rollback, transaction
 
 _NO_OPTIONS = ChangeOptions()
+
+
+_Item = TypeVar("_Item")
 
 
 class BuildStore:
@@ -149,19 +153,27 @@ class BuildStore:
             return change.apply(members, loaded)
 
     def revisions(
-        self, build_id: str, *, limit: int = DEFAULT_REVISIONS, before: int | None = None
+        self,
+        build_id: str,
+        *,
+        limit: int = DEFAULT_REVISIONS,
+        before: int | None = None,
+        take: Callable[[Revision], bool] | None = None,
     ) -> list[Revision]:
         """Return the revisions of a build, the newest first.
 
         :param limit: the most revisions to return.
         :param before: only revisions with a lesser id.
+        :param take: called with each revision instead of returning it, until it returns False. So
+            no more than a few of them are in memory at once.
         """
         history = self._require_history()
         with reading(self._current(), self._mapper) as session:
             database = self._database(session)
             value = database.codec.load_id(build_id)
             self._query.find(database, value)
-            return history.newest(database, value, limit, before)
+            first = limit if take is None else FIRST_BUILDS // 3  # each has two builds, and as JSON
+            return _hand_over(history.newest(database, value, limit, before, first), take)
 
     @property
     def has_history(self) -> bool:
@@ -181,6 +193,7 @@ class BuildStore:
         before: int | None = None,
         below: str | None = None,
         on_unreadable: Callable[[Any, str], None] | None = None,
+        take: Callable[[Document], bool] | None = None,
     ) -> list[Document]:
         """Return the unfinished builds, the last created first.
 
@@ -190,6 +203,8 @@ class BuildStore:
         :param below: only builds that stand below the build with this id, as text.
         :param on_unreadable: called with the id of a build that cannot be read, and what is wrong.
             The list lacks it, and the log has a line.
+        :param take: called with each build instead of returning it, until it returns False. So no
+            more than a few of them are in memory at once.
         :raises InvalidParameter: the host has no ``created`` to filter by.
         """
         if self._queue is None:
@@ -199,10 +214,9 @@ class BuildStore:
             database = self._database(session)
             start = None if below is None else database.codec.load_id(below)
             begin(session)
-            builds = self._queue.newest(database, limit, after, before, start, on_unreadable)
-            if not builds and below is not None:
-                self._query.find(database, start)  # an empty page: is its start gone?
-            return builds
+            first = limit if take is None else FIRST_BUILDS
+            builds = self._queue.newest(database, limit, after, before, start, on_unreadable, first)
+            return _hand_over(builds, take)
 
     def limited_schema(self) -> BuildSchema:
         """Return the schema with the limits of the columns, on the database in use."""
@@ -276,3 +290,12 @@ class BuildStore:
             add_limits(field, self._reason_column, dialect)
             self._reasons[dialect.name] = field
         return self._reasons[dialect.name]
+
+
+def _hand_over(items: Iterator[_Item], take: Callable[[_Item], bool] | None) -> list[_Item]:
+    if take is None:
+        return [*items]
+    for item in items:
+        if not take(item):
+            break
+    return []

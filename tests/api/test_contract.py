@@ -82,6 +82,8 @@ TABLE = [
     Row("3", 400, "unknown parameter", request={"query_string": "reason=lost&dryrun=true"}),
     Row("3", 400, "doubled parameter", request={"query_string": "reason=lost&reason=lost"}),
     Row("3", 400, "parameter not of its form", request={"query_string": "reason=x&dry_run=yes"}),
+    Row("3", 400, "too many entity tags", headers={"If-Match": '"x",' * 2000}),
+    Row("3", 400, "too long a precondition", headers={"If-None-Match": "x" * 16_385}),
     Row("4", 415, "not application/json", headers={"Content-Type": "text/plain"}),
     Row("4", 415, "not in UTF-8", headers={"Content-Type": "application/json; charset=latin-1"}),
     Row("4", 415, "a Content-Encoding", headers={"Content-Encoding": "gzip"}),

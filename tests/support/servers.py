@@ -49,6 +49,11 @@ class Answer(NamedTuple):
     def json(self) -> Any:
         return json.loads(self.body)
 
+    @property
+    def next_page(self) -> str:
+        """The path of the next page of a list; empty if there is none."""
+        return self.headers.get("Link", "").removeprefix("<").partition(">")[0]
+
 
 @dataclass(frozen=True)
 class Server:
@@ -61,11 +66,15 @@ class Server:
     def get(self, build_id: int = 1, **headers: str) -> Answer:
         return self._ask("GET", f"{URL}/{build_id}", headers=headers)
 
-    def queue(self) -> Answer:
-        return self._ask("GET", f"{URL}s/queue")
+    def queue(self, query: str = "") -> Answer:
+        return self._ask("GET", f"{URL}s/queue{query}")
 
-    def revisions(self, build_id: int = 1) -> Answer:
-        return self._ask("GET", f"{URL}/{build_id}/revisions")
+    def revisions(self, build_id: int = 1, query: str = "") -> Answer:
+        return self._ask("GET", f"{URL}/{build_id}/revisions{query}")
+
+    def follow(self, page: Answer) -> Answer:
+        """Fetch the next page of a list."""
+        return self._ask("GET", page.next_page)
 
     def undo(self, revision: int, build_id: int = 1) -> Answer:
         return self._ask("POST", f"{URL}/{build_id}/revisions/{revision}/undo")

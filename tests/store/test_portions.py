@@ -1,0 +1,307 @@
+"""Lists are read in portions: a small one by one statement, and of a large one nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from marshmallow import fields
+
+from flask_build_admin import BuildSchema, Text
+from flask_build_admin.exceptions import BuildNotFound
+from flask_build_admin.store import BuildStore
+from tests.support.hosts import (
+    ADMIN,
+    OCTOCAT,
+    URL,
+    BuildRevision,
+    Host,
+    model_of,
+    row_of,
+)
+from tests.support.statements import outline
+
+MakeHost = Callable[..., Host]
+
+#: As many builds, or revisions, as are read first, and as are read later if they are small.
+FIRST, LATER = {"queue": 12, "revisions": 4}, {"queue": 24, "revisions": 8}
+
+#: Texts that need 60 kB of memory each: of so large builds, 17 are read at once.
+LARGE = {"narrow": "m" * 60_000, "wide": "m" * 15_000 + "\U0001f389"}
+OF_LARGE = 17
+
+
+def running(count: int, **members: Any) -> list[dict[str, Any]]:
+    """Make rows of builds that run, the newest of which has the greatest id."""
+    return [
+        OCTOCAT | {"id": n, "number": n, "status": "running", "created": n} | members
+        for n in range(1, count + 1)
+    ]
+
+
+def ids_of(store: BuildStore, take: Callable[[Any], object] = id, **options: Any) -> list[Any]:
+    """List the ids of the queue, as it is read for HTTP."""
+    taken: list[Any] = []
+
+    def both(build: dict[str, Any]) -> bool:
+        taken.append(build["id"])
+        take(build)
+        return True
+
+    assert store.queue(take=both, **options) == []
+    return taken
+
+
+def selects(host: Host, path: str) -> int:
+    """Count the statements of a list."""
+    with host.statements() as sent:
+        assert host.client.get(path, headers=ADMIN).status_code == 200
+    begin, *statements, commit = outline(sent)
+    assert (begin, commit) == ("BEGIN", "COMMIT")
+    assert {*statements} == {"SELECT"}
+    return len(statements)
+
+
+@pytest.mark.parametrize(
+    ("builds", "limit", "statements"),
+    [
+        (0, 100, 1),
+        (FIRST["queue"] - 1, 100, 1),
+        (FIRST["queue"], FIRST["queue"], 1),
+        (50, FIRST["queue"], 1),
+        (50, FIRST["queue"] + 1, 2),
+        (FIRST["queue"] + LATER["queue"] - 1, 100, 2),
+        (FIRST["queue"] + 3 * LATER["queue"] + 1, 100, 5),
+        # That the last build is the last of all takes two more: below it there is none, yet it is.
+        (FIRST["queue"] + LATER["queue"], 100, 4),
+    ],
+)
+def test_a_small_queue_is_one_statement_and_a_longer_one_a_few(
+    make_host: MakeHost, database_url: str, builds: int, limit: int, statements: int
+) -> None:
+    host = make_host(database_url, rows=running(builds))
+    assert selects(host, f"{URL}s/queue?limit={limit}") == statements
+
+
+class Labelled(BuildSchema):
+    labels = fields.Raw(required=True)
+
+
+#: Where a build may have something large.
+LARGE_BUILDS: dict[str, tuple[dict[str, Any], Callable[[str], dict[str, Any]]]] = {
+    "text": (
+        {"model": model_of("message", message=sa.Column(sa.Text))},
+        lambda text: {"message": text},
+    ),
+    "JSON": (
+        {"model": model_of(labels=sa.Column(sa.JSON)), "schema": Labelled},
+        lambda text: {"labels": {"all": [[text]]}},
+    ),
+    "a column that no member has": (
+        {"model": model_of(log=sa.Column(sa.Text))},
+        lambda text: {"log": text},
+    ),
+}
+
+
+@pytest.mark.parametrize("text", LARGE.values(), ids=LARGE)
+@pytest.mark.parametrize("kind", LARGE_BUILDS)
+def test_of_large_builds_less_are_read_at_once(
+    make_host: MakeHost, database_url: str, kind: str, text: str
+) -> None:
+    options, large = LARGE_BUILDS[kind]
+    rows = running(FIRST["queue"] + 2 * OF_LARGE + 1, **large(text))
+    host = make_host(database_url, rows=rows, **options)
+    assert selects(host, f"{URL}s/queue") == 4
+
+
+def recorded(host: Host, count: int, **after: Any) -> None:
+    """Record changes of the build."""
+    row = {"build_id": 1, "at": datetime.now(UTC), "before": OCTOCAT, "after": OCTOCAT | after}
+    with host.engine.begin() as connection:
+        connection.execute(sa.insert(BuildRevision), [row] * count)
+
+
+@pytest.mark.parametrize(
+    ("revisions", "limit", "statements"),
+    [
+        (0, 50, 1),
+        (FIRST["revisions"] - 1, 50, 1),
+        (50, FIRST["revisions"] - 1, 1),
+        (FIRST["revisions"] + LATER["revisions"] - 1, 50, 2),
+        (FIRST["revisions"] + LATER["revisions"], 50, 3),
+        (60, 50, 7),
+    ],
+)
+def test_few_revisions_are_one_statement_beside_that_of_the_build(
+    kept: Host, revisions: int, limit: int, statements: int
+) -> None:
+    if revisions:
+        recorded(kept, revisions, title="x")
+    assert selects(kept, f"{URL}/1/revisions?limit={limit}") == 1 + statements
+
+
+@pytest.mark.parametrize("text", LARGE.values(), ids=LARGE)
+def test_of_large_revisions_less_are_read_at_once(kept: Host, text: str) -> None:
+    assert selects(kept, f"{URL}/1/revisions?limit=20") == 2
+    recorded(kept, 20, message=text * 5, title="x")  # 3 are read at once
+    assert selects(kept, f"{URL}/1/revisions?limit=15") == 1 + 5
+
+
+#: When each of many builds was created: many at once, or not known when.
+CREATED = [None if n % 5 == 0 else 100 + n // 20 for n in range(90)]
+
+
+class Unreadable(fields.String):
+    """A field of the host's that fails for some builds."""
+
+    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        return {"push": "push"}[value]
+
+
+class WithUnreadable(BuildSchema):
+    event = Unreadable(required=True)
+
+
+@pytest.mark.parametrize("schema", [BuildSchema, WithUnreadable], ids=["all", "but some"])
+@pytest.mark.parametrize("limit", [7, 12, 30, 1000])
+def test_every_build_is_listed_once_in_order(
+    make_host: MakeHost, database_url: str, schema: type[BuildSchema], limit: int
+) -> None:
+    rows = [
+        row_of(id=n, number=n, status="running", created=at, event="tag" if n % 7 == 0 else "push")
+        for n, at in enumerate(CREATED, 1)
+    ]
+    host = make_host(database_url, model=model_of(), schema=schema, rows=rows)
+    expected = [
+        row["id"]
+        for row in sorted(rows, key=lambda row: (row["created"] or 0, row["id"]), reverse=True)
+        if schema is BuildSchema or row["event"] == "push"
+    ]
+    seen: list[int] = []
+    url = f"{URL}s/queue?limit={limit}"
+    while url:
+        page: Any = host.client.get(url, headers=ADMIN)
+        seen += [one["id"] for one in page.json]
+        url = page.headers.get("Link", "").removeprefix("<").partition(">")[0]
+    assert seen == expected
+    assert [one["id"] for one in host.blueprint.store.queue(limit=1000)] == expected
+
+
+def test_what_cannot_be_read_is_named_once(make_host: MakeHost, sqlite_url: str) -> None:
+    rows = [one | {"event": "push" if one["id"] > 40 else "tag"} for one in running(80)]
+    store = make_host(sqlite_url, rows=rows, schema=WithUnreadable).blueprint.store
+    named: list[Any] = []
+    note: Callable[[Any, str], None] = lambda build_id, problem: named.append(build_id)  # noqa: E731
+    assert ids_of(store, on_unreadable=note) == [*range(80, 40, -1)]
+    assert named == [*range(40, 0, -1)]
+
+
+#: What somebody deletes as soon as the first portion is read, and how many builds are left.
+DELETED = {
+    "the last": "id = 19",
+    "the last few": "id BETWEEN 19 AND 25",
+    "all that were read": "id >= 19",
+    "more than was read": "id > 9",
+    "everything": "id > 0",
+}
+
+
+@pytest.mark.parametrize("created", [True, False], ids=["created", "of unknown time"])
+@pytest.mark.parametrize("condition", DELETED.values(), ids=DELETED)
+def test_a_build_that_is_deleted_while_the_list_is_read_hides_no_other(
+    make_host: MakeHost, database_url: str, condition: str, created: bool
+) -> None:
+    rows = [one if created else one | {"created": None} for one in running(30)]
+    host = make_host(database_url, model=model_of(), rows=rows)
+
+    def delete(build: dict[str, Any]) -> None:
+        if build["id"] == 30 - FIRST["queue"] + 1:
+            host.execute(f"DELETE FROM builds WHERE {condition}")
+
+    taken = ids_of(host.blueprint.store, delete)
+    left = [one["id"] for one in host.blueprint.store.queue()]
+    read = [*range(30, 30 - FIRST["queue"], -1)]
+    assert taken[: len(read)] == read
+    if host.engine.dialect.name == "mysql":  # it reads as of the beginning of the transaction
+        assert taken == [*range(30, 0, -1)]
+    else:
+        assert taken[len(read) :] == [one for one in left if one not in read]
+
+
+def test_a_page_whose_start_is_deleted_while_it_is_read_begins_anew(
+    make_host: MakeHost, sqlite_url: str
+) -> None:
+    host = make_host(sqlite_url, rows=running(30))
+
+    def delete(build: dict[str, Any]) -> None:
+        host.execute("DELETE FROM builds WHERE id > 9")
+
+    with pytest.raises(BuildNotFound):
+        ids_of(host.blueprint.store, delete, below="25")
+    assert ids_of(host.blueprint.store) == [*range(9, 0, -1)]
+
+
+def test_a_page_below_a_deleted_build_lists_nothing(make_host: MakeHost, database_url: str) -> None:
+    rows = [one | {"created": None if one["id"] < 3 else 7} for one in running(6)]
+    host = make_host(database_url, model=model_of(), rows=rows)
+    assert ids_of(host.blueprint.store, below="4") == [3, 2, 1]
+    assert ids_of(host.blueprint.store, below="2") == [1]
+    host.execute("DELETE FROM builds WHERE id IN (2, 4)")
+    for below in ("2", "4"):
+        answer = host.client.get(f"{URL}s/queue?below={below}", headers=ADMIN)
+        assert answer.status_code == 404
+        assert answer.json == {"error": "below: there is no such build: begin anew."}
+
+
+def _counted(build: Any) -> str:
+    build.parent = 7  # as no getter should
+    return {"push": "x", "tag": "y"}[build.event]
+
+
+class Counted(BuildSchema):
+    title = Text(dump_only=True)
+
+
+@pytest.mark.parametrize("event", ["push", "unknown"], ids=["readable", "but one"])
+def test_a_getter_that_writes_changes_nothing_and_keeps_nothing_in_memory(
+    make_host: MakeHost, database_url: str, event: str
+) -> None:
+    model = model_of("title", title=property(_counted))
+    rows = [
+        row_of("title", id=n, number=n, status="running", event=event if n == 30 else "tag")
+        for n in range(1, 61)
+    ]
+    host = make_host(database_url, model=model, schema=Counted, rows=rows)
+    in_session: list[int] = []
+
+    def count(build: dict[str, Any]) -> None:
+        in_session.append(len(host.session.identity_map))
+
+    assert len(ids_of(host.blueprint.store, count)) == (60 if event == "push" else 59)
+    assert max(in_session) <= LATER["queue"]
+    assert {host.row(n)["parent"] for n in range(1, 61)} == {OCTOCAT["parent"]}
+
+
+@pytest.mark.parametrize("name", ["queue", "revisions"])
+def test_a_list_ends_where_nothing_more_is_taken(kept: Host, name: str) -> None:
+    with kept.engine.begin() as connection:
+        connection.execute(sa.delete(kept.model))
+        connection.execute(sa.insert(kept.model), running(40))
+    recorded(kept, 40, title="x")
+    store = kept.blueprint.store
+    taken: list[Any] = []
+
+    def take(item: Any) -> bool:
+        taken.append(item)
+        return len(taken) < 3
+
+    with kept.statements() as sent:
+        assert (
+            store.queue(take=take) if name == "queue" else store.revisions("1", take=take)
+        ) == []
+    assert len(taken) == 3
+    assert outline(sent) == ["BEGIN", *["SELECT"] * (1 if name == "queue" else 2), "COMMIT"]
