@@ -100,6 +100,7 @@ def test_a_database_that_is_attached_is_locked_alone(
     host.session.configure(bind=attached)
     blueprint = BuildAdmin(model, host.session, token_auth().login_required(role="admin"))
     with alone.connect() as writer, host.app.app_context():
+        writer.exec_driver_sql("CREATE TABLE builds (id INTEGER)")
         writer.exec_driver_sql("BEGIN IMMEDIATE")
         blueprint.store.overwrite(OCTOCAT | {"status": "error"})
     for engine in (attached, alone):

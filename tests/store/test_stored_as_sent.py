@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from marshmallow import post_load
 from sqlalchemy.dialects.mysql import DATETIME
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Session, object_session, relationship, validates
@@ -264,6 +265,27 @@ def test_a_value_that_becomes_another_is_refused_and_nothing_is_stored(
     assert put_back(host) == document
 
 
+def test_a_value_that_a_hook_takes_out_is_refused(make_host: MakeHost, sqlite_url: str) -> None:
+    class Schema(BuildSchema):
+        @post_load
+        def forget(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
+            del values["title"]
+            return values
+
+    host = keeping(make_host, sqlite_url, model_of(), schema=Schema)
+    answer = host.put(OCTOCAT | {"title": "x", "status": "error"})
+    assert named(answer) == (400, {"title"})
+    assert host.row() == put_back(host) == OCTOCAT
+
+
+def test_a_number_may_be_stored_by_a_setter(make_host: MakeHost, sqlite_url: str) -> None:
+    parent = property(lambda build: build.kept, lambda build, value: setattr(build, "kept", value))
+    model = model_of("parent", kept=sa.Column(sa.BigInteger), parent=parent)
+    host = make_host(sqlite_url, model=model, rows=[row_of("parent", kept=0)])
+    answer = host.put(OCTOCAT | {"parent": 7})
+    assert (answer.status_code, answer.json) == (200, OCTOCAT | {"parent": 7})
+
+
 KEPT = [name for name in ALTERED if name != "ignored"]
 
 
@@ -369,7 +391,7 @@ def other_object(event: str, touch: Callable[[Session, Any], None]) -> Callable[
 
         @sa.event.listens_for(Worker.__table__, "after_create")
         def add_one(table: Any, connection: Any, **_: Any) -> None:
-            connection.execute(table.insert().values(id=1))
+            connection.execute(table.insert().values(id=9))  # the sequence of PostgreSQL is at 1
 
         @sa.event.listens_for(Worker, event)
         def finish(mapper: Any, connection: Any, worker: Any) -> None:
@@ -385,11 +407,11 @@ def add_another(session: Session, worker: Any) -> None:
 
 
 def change_another(session: Session, worker: Any) -> None:
-    session.get_one(worker, 1).jobs = 1
+    session.get_one(worker, 9).jobs = 1
 
 
 def delete_another(session: Session, worker: Any) -> None:
-    session.delete(session.get_one(worker, 1))
+    session.delete(session.get_one(worker, 9))
 
 
 WRITERS: dict[str, Callable[[], type[Any]]] = {
