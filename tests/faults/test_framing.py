@@ -362,28 +362,6 @@ PIPELINES = {
     ),
 }
 
-#: What the package itself gets wrong: a body that ends before its declared length is stored if it
-#: is whole JSON so far, and an error of gunicorn's own class while the body is read becomes a 500.
-KNOWN_FAULTS = {
-    "body_short_but_whole_json",
-    "chunk_size_signed",
-    "chunk_size_negative",
-    "chunk_size_with_0x",
-    "chunk_size_after_a_space",
-    "chunk_size_before_a_space",
-    "chunk_size_with_an_underscore",
-    "chunk_size_not_hexadecimal",
-    "chunk_size_empty",
-    "chunk_extension_malformed",
-    "chunk_extension_with_a_bare_lf",
-    "chunk_extension_with_a_bare_cr",
-    "chunk_extension_too_long",
-    "chunk_longer_than_its_size",
-    "chunk_shorter_than_its_size",
-    "last_chunk_cut",
-    "trailer_with_a_length",
-}
-
 CASES: dict[str, Case] = (
     CONTENT_LENGTHS | TRANSFER_ENCODINGS | CHUNKS | LINES | TARGETS | PROTOCOLS | PIPELINES
 )
@@ -467,17 +445,7 @@ def row_in(url: str) -> dict[str, Any]:
     return dict(row._mapping)
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(
-            case,
-            id=name,
-            marks=pytest.mark.xfail(name in KNOWN_FAULTS, reason="known", strict=True),
-        )
-        for name, case in CASES.items()
-    ],
-)
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_only_complete_requests_of_an_administrator_are_stored(
     server: Server, url: str, case: Case
 ) -> None:
