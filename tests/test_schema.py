@@ -653,6 +653,7 @@ class IncludingHooked(Including):
     def is_included(self, data: Any, **options: Any) -> None:
         assert data["note"] == "of the host"
         assert "subject" in data
+        assert "written_by" not in data
 
     @post_load
     def keep(self, data: Any, **options: Any) -> Any:
@@ -710,7 +711,7 @@ def test_the_name_of_an_attribute_is_as_unknown_as_any(
 ) -> None:
     host = renamed_host(make_host, sqlite_url, schema)
     document, rows = host.get().json, [host.row(), host.row(2)]
-    for name in ("build_pk", "subject", "branch"):
+    for name in ("build_pk", "subject", "branch", "written_by"):
         refused = host.put(document | {name: ALIASES[name]})
         assert (refused.status_code, refused.json["fields"]) == (400, {name: ["unknown"]})
     assert [host.row(), host.row(2)] == rows

@@ -245,9 +245,7 @@ class BuildCodec:
         for key, member in members.items():
             if key == "id":
                 member.field.required = True  # no other member says which build is meant
-            elif member.protected:
-                continue
-            if not isinstance(member.field, _Unchanged):
+            if not isinstance(member.field, _Unchanged) and (key == "id" or not member.protected):
                 add_limits(member.field, column_of(self._model, member.attribute), self._dialect)
             if member.attribute not in members:
                 limited.load_fields[f"alias of {key}"] = _Alias(member.attribute, limited)

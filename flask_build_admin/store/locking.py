@@ -183,7 +183,7 @@ class BuildQuery:
         begun = driver.in_transaction  # by the host or by its auth: no other can begin within it
         committing = getattr(driver, "autocommit", None) is True  # from Python 3.12 on
         if driver.isolation_level is None:
-            # SQLAlchemy takes it for autocommit, and may have been told to roll nothing back in it.
+            # SQLAlchemy takes this for autocommit. With this option it rolls nothing back there.
             committing |= not begun or getattr(
                 connection.dialect, "skip_autocommit_rollback", False
             )

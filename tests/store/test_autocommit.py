@@ -182,10 +182,18 @@ BY_NONE: Mapping[str, Any] = {"connect_args": {"isolation_level": None, "timeout
 AUTOCOMMIT: Mapping[str, Any] = {"isolation_level": "AUTOCOMMIT", "connect_args": {"timeout": 0}}
 SKIPPING = {"skip_autocommit_rollback": True}
 
+if sys.version_info >= (3, 12):
+    BY_DRIVER: dict[str, Any] = {"autocommit": True}
+else:
+    BY_DRIVER = {"factory": Committing}
+
 REFUSED = {
     "level": Mode(**AUTOCOMMIT),
     "none": Mode(**BY_NONE),
-    "driver": Mode(connect_args={"factory": Committing}),
+    "driver": Mode(connect_args=BY_DRIVER),
+    "driver, none and a listener": Mode(
+        begins=True, connect_args=BY_DRIVER | {"isolation_level": None}
+    ),
 }
 ACCEPTED = {
     "default": Mode(connect_args={"timeout": 0}),
@@ -196,7 +204,6 @@ ACCEPTED = {
 }
 if sys.version_info >= (3, 12):
     OWN: dict[str, Any] = {"timeout": 0, "autocommit": False}
-    REFUSED["driver"] = Mode(connect_args={"autocommit": True})
     ACCEPTED["own"] = Mode(connect_args=OWN)
     ACCEPTED["own and none"] = Mode(connect_args=OWN | {"isolation_level": None})
     ACCEPTED["own and level"] = Mode(isolation_level="AUTOCOMMIT", connect_args=OWN)

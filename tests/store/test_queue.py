@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from statistics import median
 from time import perf_counter
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 import sqlalchemy as sa
@@ -527,6 +528,19 @@ class Prefixed(sa.TypeDecorator[str]):
         return f"b-{value}"
 
 
+class Encoded(sa.TypeDecorator[str]):
+    """Ids that are percent-encoded in the JSON, and so may stand for what a database lacks."""
+
+    impl = sa.String(20)
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: object) -> str | None:
+        return value and unquote(value, errors="surrogatepass")
+
+    def process_result_value(self, value: Any, dialect: object) -> str:
+        return quote(value)
+
+
 class TextId(BuildSchema):
     id = Text()
 
@@ -590,6 +604,21 @@ def test_what_the_type_of_the_id_refuses_is_no_build(
                 host.blueprint.store.find(text)
             with pytest.raises(BuildNotFound):
                 host.blueprint.store.queue(below=text)
+
+
+def test_what_the_type_of_the_id_makes_unstorable_is_no_build(
+    make_host: MakeHost, database_url: str
+) -> None:
+    key: Any = sa.Column(Encoded(), primary_key=True, autoincrement=False)
+    rows = [row_of(id="1", status="running")]
+    host = make_host(database_url, model=model_of(id=key), schema=TextId, rows=rows)
+    with host.app.app_context():
+        for text in ("%00", "%ED%A0%80"):
+            with pytest.raises(BuildNotFound):
+                host.blueprint.store.find(text)
+            with pytest.raises(BuildNotFound):
+                host.blueprint.store.queue(below=text)
+    assert ids(queue(host)) == ["1"]
 
 
 @pytest.mark.parametrize("kind", ["prefixed", "failing"])
