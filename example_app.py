@@ -58,7 +58,8 @@ class Build(Base):
     """One run of a pipeline. Times are UNIX epoch seconds; 0 means not yet."""
 
     __tablename__ = "builds"
-    __table_args__ = (UniqueConstraint("repo_id", "number"),)
+    # SQLite would use the id of a deleted build again, and so its revisions.
+    __table_args__ = (UniqueConstraint("repo_id", "number"), {"sqlite_autoincrement": True})
 
     id: Mapped[int] = mapped_column(primary_key=True)
     repo_id: Mapped[int]
@@ -91,6 +92,7 @@ class BuildRevision(BuildRevisionMixin, Base):
     """The record of one change of a build."""
 
     __tablename__ = "build_revisions"
+    __table_args__ = {"sqlite_autoincrement": True}
 
 
 OCTOCAT: dict[str, Any] = json.loads(Path(__file__).with_name("octocat.json").read_text())

@@ -2,6 +2,10 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
+from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 from flask import current_app
@@ -10,6 +14,11 @@ from .exceptions import ConfigurationError
 
 #: A view decorator, as every auth extension has one.
 ViewDecorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+_Calls = SimpleQueue[Callable[[], None] | None]
+
+#: Where the thread of a request with an async decorator waits for what it is to call.
+_CALLS: ContextVar[_Calls | None] = ContextVar("flask_build_admin_calls", default=None)
 
 _NOT_BY_NAME = frozenset({inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL})
 
@@ -21,22 +30,24 @@ class HostAuth:
 
     :param decorator: calls the function that it decorates to let a request through; whatever else
         it does refuses the request.
-    :param view: takes any arguments; returns the response.
+    :param view: called without arguments; returns the response.
     :raises ConfigurationError: it is not a view decorator, or protects nothing.
     """
 
     def __init__(self, decorator: ViewDecorator, view: Callable[..., Any]) -> None:
-        if not callable(decorator):
-            raise ConfigurationError(f"auth={decorator!r} cannot decorate a view: {_HINT}")
+        def build_admin(*args: Any, **kwargs: Any) -> Any:
+            calls = _CALLS.get()
+            return view() if calls is None else _hand_over(calls, view)
+
         try:
-            self._view = decorator(view)
+            self._view = decorator(build_admin)
             signature = inspect.signature(self._view, follow_wrapped=False)
             signature.bind()
         except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
             raise ConfigurationError(
                 f"auth={decorator!r} is no view decorator ({error}): {_HINT}"
             ) from error
-        if self._view is view:
+        if self._view is build_admin:
             raise ConfigurationError(
                 f"auth={decorator!r} returns the view itself, so everybody would be let in: {_HINT}"
             )
@@ -51,6 +62,35 @@ class HostAuth:
         :param values: the variables of the path; it is called with those that it takes.
         :returns: what the decorator returns.
         """
-        names = values if self._takes_all else self._names & values.keys()
-        view = current_app.ensure_sync(self._view) if self._asynchronous else self._view
-        return view(**{name: values[name] for name in names})
+        if not self._takes_all:
+            values = {name: values[name] for name in self._names & values.keys()}
+        if not self._asynchronous:
+            return self._view(**values)
+        # The event loop is in another thread. The view runs in this one: it may need a loop of its
+        # own, and the session of this thread.
+        calls: _Calls = SimpleQueue()
+        context = copy_context()
+        context.run(_CALLS.set, calls)
+        with ThreadPoolExecutor(1) as pool:
+            function = partial(current_app.ensure_sync(self._view), **values)
+            returned = pool.submit(context.run, function)
+            returned.add_done_callback(lambda _: calls.put(None))
+            while call := calls.get():
+                call()
+        return returned.result()
+
+
+def _hand_over(calls: _Calls, view: Callable[[], Any]) -> Any:
+    """Let the thread of the request call a view, in the context of this one, and wait for it."""
+    result: Future[Any] = Future()
+    context = copy_context()
+    context.run(_CALLS.set, None)
+
+    def call() -> None:
+        try:
+            result.set_result(context.run(view))
+        except BaseException as error:  # noqa: BLE001 (the other thread raises it)
+            result.set_exception(error)
+
+    calls.put(call)
+    return result.result()

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from flask import Blueprint, Response, current_app, request
 from flask.blueprints import BlueprintSetupState
 from flask.sansio.app import App
+from flask.sansio.scaffold import setupmethod
 from flask.typing import BeforeRequestCallable
 from sqlalchemy.orm import Session
 from werkzeug.exceptions import MethodNotAllowed
@@ -163,6 +164,7 @@ class BuildAdmin(Blueprint):
             server=root.rstrip("/") or "/",
         )
 
+    @setupmethod
     def before_request(self, f: Hook) -> Hook:
         """Register a hook, which runs once the auth has let the request in, or at ``OPTIONS``."""
         self._guard.hooks.append(f)
@@ -185,8 +187,8 @@ class BuildAdmin(Blueprint):
     def _route(self, rule: str, endpoint: str, views: Mapping[str, View]) -> None:
         allowed = sorted({*views, "OPTIONS"})
 
-        def call(**values: Any) -> Response:
-            if view := views.get(request.method):
+        def call(method: str, /, **values: Any) -> Response:
+            if view := views.get(method):
                 return view(**values)
             raise MethodNotAllowed(allowed, f"The method is not allowed: {', '.join(allowed)} are.")
 

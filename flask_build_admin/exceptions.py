@@ -75,7 +75,7 @@ class RevisionNotFound(BuildAdminError):
 
 
 class BuildConflict(BuildAdminError):
-    """The database refuses the row: a constraint, a trigger, the host's version counter."""
+    """The database refuses the row: a constraint, a trigger, a policy, a version counter."""
 
     status = 409
     sentence = "The database refuses this build: it breaks one of the table's rules."

@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from marshmallow import INCLUDE, ValidationError, fields, post_load, pre_load, validates_schema
+from marshmallow import (
+    EXCLUDE,
+    INCLUDE,
+    ValidationError,
+    fields,
+    post_load,
+    pre_load,
+    validates_schema,
+)
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import relationship, synonym
 
@@ -613,20 +621,114 @@ def test_json_behind_a_synonym_is_not_left_for_its_equal(
     assert type(host.put(OCTOCAT | {"labels": 1}).json["labels"]) is int
 
 
+class Renamed(BuildSchema):
+    """Members whose attributes have other names, of which none is a member."""
+
+    id = WholeNumber(minimum=1, attribute="build_pk")
+    title = Text(attribute="subject")
+    branch = Text(data_key="head")  # its attribute is "branch"
+    author = Text(attribute="written_by", dump_only=True)
+
+
+class Including(Renamed):
+    class Meta:
+        unknown = INCLUDE
+
+
+class IncludingMade(Renamed):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, unknown=INCLUDE)
+
+
+class IncludingLoaded(Renamed):
+    class Meta:
+        unknown = EXCLUDE
+
+    def load(self, data: Any, **options: Any) -> Any:
+        return super().load(data, **options, unknown=INCLUDE)
+
+
+class IncludingHooked(Including):
+    @validates_schema
+    def is_included(self, data: Any, **options: Any) -> None:
+        assert data["note"] == "of the host"
+        assert "subject" in data
+        assert "written_by" not in data
+
+    @post_load
+    def keep(self, data: Any, **options: Any) -> Any:
+        return data
+
+
+class Excluding(Renamed):
+    class Meta:
+        unknown = EXCLUDE
+
+
+class RaisingLoaded(Renamed):
+    def load(self, data: Any, **options: Any) -> Any:
+        return super().load(data, **options, unknown=INCLUDE)
+
+
+def renamed_host(make_host: MakeHost, url: str, schema: type[BuildSchema]) -> Host:
+    model = model_of(
+        "title",
+        "author",
+        build_pk=sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+        id=synonym("build_pk"),
+        subject=sa.Column(sa.String(20)),
+        written_by=sa.Column(sa.String(20)),
+    )
+    rows = [row_of("id", "title", "author", build_pk=one, number=one) for one in (1, 2)]
+    return make_host(url, model=model, schema=schema, rows=rows)
+
+
+#: Names of attributes, of fields and of parts of either.
+ALIASES = {"build_pk": 2, "subject": 5, "branch": None, "written_by": "me", "id.x": 1, "head.x": 1}
+
+
+@pytest.mark.parametrize(
+    "schema", [Including, IncludingMade, IncludingLoaded, IncludingHooked, Excluding]
+)
 def test_an_unknown_member_does_not_pass_for_an_attribute(
+    make_host: MakeHost, sqlite_url: str, schema: type[BuildSchema]
+) -> None:
+    host = renamed_host(make_host, sqlite_url, schema)
+    document, other, row = host.get().json, host.row(2), host.row()
+    for name, value in ALIASES.items():
+        sent = document | {name: value, "note": "of the host"}
+        assert host.put(sent | {"status": name}).json == document | {"status": name}
+        assert host.row() == row | {"status": name}
+        assert host.put(sent | {"title": 5}).json["fields"] == {"title": ["not a string"]}
+    sent = {key: document[key] for key in document if key != "id"} | ALIASES
+    assert host.put(sent).json["fields"] == {"id": ["missing"]}
+    assert host.row(2) == other
+
+
+@pytest.mark.parametrize("schema", [Renamed, RaisingLoaded])
+def test_the_name_of_an_attribute_is_as_unknown_as_any(
+    make_host: MakeHost, sqlite_url: str, schema: type[BuildSchema]
+) -> None:
+    host = renamed_host(make_host, sqlite_url, schema)
+    document, rows = host.get().json, [host.row(), host.row(2)]
+    for name in ("build_pk", "subject", "branch", "written_by"):
+        refused = host.put(document | {name: ALIASES[name]})
+        assert (refused.status_code, refused.json["fields"]) == (400, {name: ["unknown"]})
+    assert [host.row(), host.row(2)] == rows
+
+
+def test_a_hook_may_load_a_member_from_the_name_of_its_attribute(
     make_host: MakeHost, sqlite_url: str
 ) -> None:
-    class Schema(BuildSchema):
-        class Meta:
-            unknown = INCLUDE
+    class Hooked(Including):
+        @pre_load
+        def accept(self, data: Any, **options: Any) -> Any:
+            return {("title" if key == "subject" else key): data[key] for key in data}
 
-        repo_id = WholeNumber(minimum=1, attribute="repository_id")
-
-    model = model_of("repo_id", repository_id=sa.Column(sa.Integer))
-    rows = [row_of("repo_id", repository_id=1)]
-    host = make_host(sqlite_url, model=model, schema=Schema, rows=rows)
-    assert host.put(OCTOCAT | {"repository_id": -5, "title": "x"}).json == OCTOCAT | {"title": "x"}
-    assert host.row()["repository_id"] == 1
+    host = renamed_host(make_host, sqlite_url, Hooked)
+    document = host.get().json
+    sent = {key: document[key] for key in document if key != "title"} | {"subject": "x"}
+    assert host.put(sent).json == document | {"title": "x"}
 
 
 def test_the_id_may_be_a_member_of_another_name(make_host: MakeHost, sqlite_url: str) -> None:

@@ -12,7 +12,8 @@ from blinker import Signal
 from flask import abort, redirect
 from sqlalchemy.exc import IntegrityError
 
-from flask_build_admin import build_updated, build_updating
+from flask_build_admin import BuildStore, build_updated, build_updating
+from flask_build_admin.exceptions import BuildNotFound
 from tests.support.hosts import OCTOCAT, Host
 
 CHANGED = OCTOCAT | {"status": "error", "finished": 1563474099}
@@ -187,6 +188,23 @@ def test_an_exception_of_updated_is_logged_and_changes_nothing(
     assert "OperationalError" in caplog.text
     assert "SELECT" not in caplog.text
     assert host.put(OCTOCAT).status_code == 200
+
+
+def test_what_updated_has_written_when_it_fails_is_rolled_back(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(sender: Any, **told: Any) -> None:
+        host.session.add(host.model(**OCTOCAT | {"id": 2, "number": 2}))
+        raise LookupError
+
+    store = BuildStore(host.model, host.session)
+    with heard(build_updated, fail):
+        assert store.overwrite(CHANGED).build.document == CHANGED
+    assert "a receiver of build_updated failed in fail, line" in caplog.text
+    assert not host.session().in_transaction()
+    host.session.commit()
+    with pytest.raises(BuildNotFound):
+        store.find("2")
 
 
 def test_a_coroutine_is_no_receiver(host: Host) -> None:

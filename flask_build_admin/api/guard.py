@@ -1,8 +1,8 @@
 """The host's auth around every view, and the contract's form around both."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import wraps
+from functools import partial
+from threading import RLock
 from typing import Any, cast
 
 from flask import Request, Response, current_app, got_request_exception, make_response, request
@@ -17,40 +17,38 @@ from ..exceptions import BuildAdminError, DatabaseUnavailable, Problems
 from ..store.dberrors import describe
 from ..store.transactions import log, log_and_translate
 from .requests import limit_body
-from .responses import is_stored, refusal
+from .responses import refusal
 
 _STATE = "flask_build_admin.state"
 
 _REFUSED = "The server's authentication refuses this request."
 _NOT_ASKED = "The server refused this request before its authentication was asked."
 
-#: What is protected, called without arguments.
-Work = Callable[[], Response]
 
-
-@dataclass(slots=True)
 class RequestState:
     """How far one request has come."""
 
-    #: What the host's auth protects; None: a view that is not the blueprint's own.
-    work: Work | None = None
-    #: The host's decorator is being called. After it has ended nobody is let in any more.
-    asking: bool = False
-    #: The host's auth let the request through.
-    authenticated: bool = False
-    #: The work began. It ends with a response, or it failed.
-    begun: bool = False
-    #: The response that the blueprint itself made.
-    response: Response | None = None
-    #: Its status, whatever the host makes of it.
-    status: int = 0
-    #: The same, if it is the response to a change that was stored: nothing may deny it any more.
-    stored: Response | None = None
+    # Attributes of the class, because a dataclass sets each of them for each request.
 
-    @property
-    def failed(self) -> bool:
-        """Whether the work ended without a response."""
-        return self.begun and self.response is None
+    #: What the host's auth protects, with the variables of the path; None: a view of the host's.
+    work: partial[Response] | None = None
+    #: The host's decorator is being called. After it has ended nobody is let in any more.
+    asking = False
+    #: The host's auth let the request through.
+    authenticated = False
+    #: The work began. It is not done twice.
+    begun = False
+    #: What the blueprint's own view raised, other than a refusal.
+    error: Exception | None = None
+    #: The response that the blueprint itself made, and its status and body before the host had it.
+    response: Response | None = None
+    made: tuple[int, Any]
+    #: Whether a change was stored: nothing may deny it any more.
+    stored = False
+
+    def __init__(self) -> None:
+        #: Held while the work is done: a decorator may wait for it in vain, in another thread.
+        self.working = RLock()
 
 
 class RequestGuard:
@@ -63,13 +61,10 @@ class RequestGuard:
 
     def __init__(self, auth: ViewDecorator, limit: int, rollback: Callable[[], None]) -> None:
         # One function for all views, as a decorator of the host's may keep a list of them.
-        def build_admin(*_: Any, **__: Any) -> Response | None:
-            return self._admit()
-
-        self._auth = HostAuth(auth, build_admin)
+        self._auth = HostAuth(auth, self._admit)
         self._limit = limit
         self._rollback = rollback
-        self._views: set[Callable[..., Response]] = set()
+        self._views: set[int] = set()
         #: The host's hooks of the blueprint. They run once the auth has agreed.
         self.hooks: list[BeforeRequestCallable] = []
 
@@ -78,18 +73,23 @@ class RequestGuard:
     ) -> Callable[..., Response]:
         """Put a view into the host's auth; what it raises becomes a response.
 
-        :param view: called with the variables of the path.
+        :param view: called with the method that the auth saw, and the variables of the path.
         :param options: returns the response to ``OPTIONS``, which needs no authentication.
         """
 
-        @wraps(view)
         def protected(**values: Any) -> Response:
-            if request.method == "OPTIONS":
-                return self._run_hooks() or options()
-            response = self._ask(values, lambda: self._run_hooks() or view(**values))
+            current = _current()
+            if current.method == "OPTIONS":
+                current.environ[_STATE] = RequestState()
+                hooked = self._run_hooks()
+                return options() if hooked is None else hooked
+            outer: RequestState | None = current.environ.get(_STATE)
+            response = self._ask(values, partial(view, current.method, **values))
+            if outer is not None and outer.asking:  # a receiver has called this view
+                current.environ[_STATE] = outer
             return cast(Response, response)
 
-        self._views.add(protected)
+        self._views.add(id(protected))
         return protected
 
     def authenticate(self) -> Response | None:
@@ -97,35 +97,42 @@ class RequestGuard:
 
         :returns: the refusal, or the response of a hook; None: the view may run.
         """
-        if current_app.view_functions.get(request.endpoint or "") in self._views:
+        current, app = _current(), current_app._get_current_object()  # type: ignore[attr-defined]
+        if id(app.view_functions.get(current.endpoint)) in self._views:
             return None  # it asks for itself
-        values = request.view_args or {}
-        if request.method != "OPTIONS":
-            return self._ask(values) or self._run_hooks()
-        response = self._run_hooks()
-        if response is None and request.method != "OPTIONS":
-            return self._ask(values)  # a hook has changed the method
-        return response
+        if current.method == "OPTIONS":
+            # Here, because a hook of a blueprint within this one could make another method of it.
+            hooked = self._run_hooks()
+            return app.make_default_options_response() if hooked is None else hooked
+        refused = self._ask(current.view_args or {})
+        return self._run_hooks() if refused is None else refused
 
-    def _ask(self, values: Mapping[str, Any], work: Work | None = None) -> Response | None:
+    def _ask(
+        self, values: Mapping[str, Any], work: partial[Response] | None = None
+    ) -> Response | None:
         """Call the host's decorator, with the work in it.
 
         :param values: the variables of the path.
         :returns: the response of the work, or the refusal; None: let in, and there is no work.
         """
-        current: Request = request._get_current_object()  # type: ignore[attr-defined]
-        state = current.environ[_STATE] = RequestState(work, asking=True)
+        current = _current()
+        state = current.environ[_STATE] = RequestState()
+        state.work, state.asking = work, True
         limit_body(current, self._limit)
         try:
-            returned = self._auth(values)
-            state.asking = False
+            try:
+                returned = self._auth(values)
+            finally:
+                state.asking = False
+                with state.working:
+                    pass  # a change is stored or refused, whoever still waits for it
             admitted = returned is None and state.authenticated
             response = state.response if admitted else _as_response(returned)
         except Exception as error:
-            if state.stored is not None:
-                return _keep(state.stored, state.status, f"raised {describe(error)}")
-            if state.failed:
-                raise
+            if state.stored:
+                return self._keep(state, f"raised {describe(error)}")
+            if state.begun and state.response is None:
+                raise  # of the view, or of a hook
             state = current.environ[_STATE] = RequestState()
             if isinstance(error, HTTPException):
                 # Here, because an errorhandler(Exception) of the host's could make a 200 of it.
@@ -135,29 +142,33 @@ class RequestGuard:
                 if isinstance(translated, DatabaseUnavailable):
                     return self._refuse(state, translated.status, str(translated))
             raise
-        if state.failed:
-            return self._refuse(state, 500, BuildAdminError.sentence)
+        if state.error is not None:
+            raise state.error  # for Flask to log, as the decorator has hidden it
         if response is None or _is_untouched(response, state):
             return state.response
-        if state.stored is not None:
-            return _keep(state.stored, state.status, f"returned {response.status_code}")
+        if state.stored:
+            return self._keep(state, "returned something else")
         state = current.environ[_STATE] = RequestState()
         return self._refuse_as(state, response)
 
     def _admit(self) -> Response | None:
-        """Run the work of the current request, once."""
-        state: RequestState = request.environ[_STATE]
-        state.authenticated |= state.asking
-        if state.work is not None and state.asking and not state.begun:
-            state.begun = True
-            state.response = response = self._respond(state, state.work)
-            state.status = response.status_code
-            state.stored = response if is_stored(response) else None
+        """Do the work of the current request, once."""
+        state: RequestState = _current().environ[_STATE]
+        with state.working:
+            state.authenticated |= state.asking
+            if state.work is not None and state.asking and not state.begun:
+                state.begun = True
+                state.response = response = self._respond(state, state.work)
+                state.made = response.status_code, response.response
         return state.response
 
-    def _respond(self, state: RequestState, work: Work) -> Response:
+    def _respond(self, state: RequestState, work: partial[Response]) -> Response:
+        view_called = False
         try:
-            response = work()
+            response = self._run_hooks()
+            if response is None:
+                view_called = True
+                response = work()
         except BuildAdminError as error:
             if error.status == 500:
                 _announce(error)
@@ -166,14 +177,29 @@ class RequestGuard:
             refused = error.get_response()
             sentence = error.description or error.name
             return self._refuse(state, refused.status_code, sentence, headers=refused.headers)
-        except (SQLAlchemyError, OSError) as error:
-            translated = log_and_translate(error)
+        except Exception as error:
+            translated = None
+            if isinstance(error, SQLAlchemyError | OSError):
+                translated = log_and_translate(error)
             if translated is None:
+                state.error = error if view_called else None
                 raise
             if translated.status == 500:
                 _announce(error)
             return self._refuse(state, translated.status, str(translated))
         return response if _succeeds(response) else self._refuse_as(state, response)
+
+    def _keep(self, state: RequestState, ending: str) -> Response:
+        """Return the response to a change that is stored, whatever the decorator did after."""
+        status, body = state.made
+        log.error(
+            "the auth %s after the change was stored: the client receives %s.", ending, status
+        )
+        self._roll_back()
+        response = cast(Response, state.response)
+        response.status_code = status
+        response.set_data(b"".join(body))
+        return response
 
     def _run_hooks(self) -> Response | None:
         """Run the host's hooks of the blueprint, until one of them returns a response."""
@@ -185,20 +211,21 @@ class RequestGuard:
 
     def handle_server_error(self, error: Exception) -> Response:
         """Return a 500, before a handler of the host's can fail at it."""
-        return self._refuse(request.environ.get(_STATE), 500, BuildAdminError.sentence)
+        return self._refuse(_current().environ.get(_STATE), 500, BuildAdminError.sentence)
 
     def finalize_response(self, response: Response) -> Response:
         """Replace every response that is no 2xx, or that the auth has not let through."""
-        state: RequestState | None = request.environ.get(_STATE)
+        current = _current()
+        state: RequestState | None = current.environ.get(_STATE)
         if state is not None:
             own = state.response
-            if own is not None and (own is response or own.status_code >= 400):
+            if own is not None and (own is response or own.status_code >= 400 or state.stored):
                 return own
-            if state.failed:
+            if state.error is not None:
                 return self._refuse(state, 500, BuildAdminError.sentence)
             if state.authenticated and _succeeds(response):
                 return response
-        if request.method == "OPTIONS" and response.status_code < 300:
+        if current.method == "OPTIONS" and response.status_code < 300:
             return response  # a CORS preflight that the host handles: it has no credentials
         return self._refuse_as(state, response, _NOT_ASKED if state is None else _REFUSED)
 
@@ -220,16 +247,30 @@ class RequestGuard:
         fields: Problems | None = None,
         headers: Headers | None = None,
     ) -> Response:
-        try:
-            self._rollback()
-        except Exception as error:  # noqa: BLE001 (whatever the host's callable raises)
-            # Before the auth there may be no session. A refusal is still a refusal.
-            log.warning("no session could be rolled back: %s", describe(error))
+        self._roll_back()
         status = _contract_status(status, state is not None and state.authenticated)
         response = refusal(status, sentence, fields, headers)
         if state is not None:
             state.response = response
         return response
+
+    def _roll_back(self) -> None:
+        try:
+            self._rollback()
+        except Exception as error:  # noqa: BLE001 (whatever the host's callable raises)
+            # Before the auth there may be no session. A refusal is still a refusal.
+            log.warning("no session could be rolled back: %s", describe(error))
+
+
+def note_stored() -> None:
+    """Note that the current request has stored a change."""
+    state: RequestState = _current().environ[_STATE]
+    state.stored = True
+
+
+def _current() -> Request:
+    # Not the proxy: every access through it costs 1 % of a refusal.
+    return request._get_current_object()  # type: ignore[attr-defined,no-any-return]
 
 
 def _announce(error: Exception) -> None:
@@ -252,21 +293,15 @@ def _succeeds(response: WerkzeugResponse) -> bool:
 
 
 def _is_untouched(response: WerkzeugResponse, state: RequestState) -> bool:
-    return response is state.response and response.status_code == state.status
+    own = response is state.response
+    return own and (response.status_code, response.response) == state.made
 
 
 def _as_response(returned: Any) -> WerkzeugResponse:
     """Make a response of what a decorator of the host's returned."""
-    if isinstance(returned, WerkzeugResponse):
+    if isinstance(returned, WerkzeugResponse):  # as most do: make_response() takes longer
         return returned
     try:
         return make_response(returned)
     except TypeError:  # nothing, or nothing that Flask can make a response of
         return make_response("", 401)
-
-
-def _keep(response: Response, status: int, ending: str) -> Response:
-    """Return the response to a change that is stored, whatever the host's decorator did after."""
-    log.error("the auth %s after the change was stored: the client receives %s.", ending, status)
-    response.status_code = status
-    return response

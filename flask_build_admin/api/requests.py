@@ -8,7 +8,13 @@ from urllib.parse import parse_qsl
 
 from flask import Request
 from marshmallow import Schema, ValidationError, fields, validate
-from werkzeug.exceptions import Forbidden, RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.exceptions import (
+    BadRequest,
+    Forbidden,
+    HTTPException,
+    RequestEntityTooLarge,
+    UnsupportedMediaType,
+)
 
 from ..exceptions import InvalidBuild, InvalidParameter
 from ..representation import decode
@@ -20,6 +26,11 @@ from ..store.queue import DEFAULT_BUILDS, MAX_BUILDS
 MAX_REVISIONS = 200
 
 _DECIMAL = re.compile("0|[1-9][0-9]{0,18}")
+
+_INCOMPLETE = "The body is incomplete."
+
+#: The limit of the body, in the WSGI environment.
+_LIMIT = "flask_build_admin.limit"
 
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
@@ -122,8 +133,9 @@ def limit_body(current: Request, limit: int) -> None:
 
     One byte more can be read, so that a body that just fits differs from one that is cut.
     """
-    own = current.max_content_length
-    current.max_content_length = 1 + (limit if own is None else min(limit, own))
+    own = current.environ.get(_LIMIT, current.max_content_length)
+    current.environ[_LIMIT] = limit = limit if own is None else min(limit, own)
+    current.max_content_length = limit + 1
 
 
 def read_body(current: Request) -> bytes:
@@ -131,6 +143,7 @@ def read_body(current: Request) -> bytes:
 
     :raises UnsupportedMediaType: another type, another charset than UTF-8, or an encoding.
     :raises RequestEntityTooLarge: it is longer than the limit.
+    :raises BadRequest: it ends early, or its chunks are malformed (RFC 9112, section 8).
     """
     if current.environ.get("CONTENT_TYPE") != "application/json":  # the most frequent spelling
         charset = current.mimetype_params.get("charset", "utf-8").lower()
@@ -138,10 +151,23 @@ def read_body(current: Request) -> bytes:
             raise UnsupportedMediaType("The Content-Type must be application/json, in UTF-8.")
     if "HTTP_CONTENT_ENCODING" in current.environ:
         raise UnsupportedMediaType("The body must not have a Content-Encoding.")
-    limit = (current.max_content_length or 0) - 1
+    limit = current.environ[_LIMIT]
     # A chunked body has no length, and is cut silently at the limit of the request.
-    if (current.content_length or 0) > limit or len(body := current.get_data()) > limit:
+    if (current.content_length or 0) > limit or len(body := _read_to_the_end(current)) > limit:
         raise RequestEntityTooLarge(f"The body is longer than {limit} bytes.")
+    return body
+
+
+def _read_to_the_end(current: Request) -> bytes:
+    try:
+        body = current.get_data()
+    except HTTPException:
+        raise
+    except Exception as error:  # each server has a class of its own for malformed chunks
+        raise BadRequest(_INCOMPLETE) from error
+    # A server that ends the input itself also ends it where the client stops sending.
+    if len(body) < (current.content_length or 0):
+        raise BadRequest(_INCOMPLETE)
     return body
 
 
@@ -159,7 +185,7 @@ def refuse_body(current: Request) -> None:
     # without a type, but one of JSON only after a preflight (CORS). A browser puts Origin on every
     # POST (Fetch), so a request with it must be one of JSON.
     bare = not {"Content-Type", "Content-Encoding", "Origin"} & {*current.headers.keys()}
-    if bare and not current.content_length and not current.get_data():
+    if bare and not current.content_length and not _read_to_the_end(current):
         return
     body = read_body(current)
     if body and (document := decode(body)):

@@ -4,7 +4,7 @@ import json
 from functools import lru_cache
 from typing import Any
 
-from flask import Response, current_app
+from flask import Flask, Response, current_app
 from werkzeug.datastructures import Headers
 
 from ..exceptions import DatabaseUnavailable, Problems, plain
@@ -23,23 +23,18 @@ def representation(
     headers = [*_HEADERS, ("ETag", f'"{tag}"')]
     if location is not None:
         headers.append(("Content-Location", location))
-    return current_app.response_class(body, status, headers)
-
-
-def is_stored(response: Response) -> bool:
-    """Check whether a response is that to a stored change: only such a one says where it is."""
-    return "Content-Location" in response.headers
+    return _response(body, status, headers)
 
 
 def json_response(body: bytes | list[bytes], next_page: str | None = None) -> Response:
     """Make a response that is not a build: a preview, or a list (``next_page``: RFC 8288)."""
     link = [] if next_page is None else [("Link", f'<{next_page}>; rel="next"')]
-    return current_app.response_class(body, 200, [*_HEADERS, *link])
+    return _response(body, 200, [*_HEADERS, *link])
 
 
 def allowed_methods(methods: list[str]) -> Response:
     """Make the response to ``OPTIONS``: the methods, and nothing else."""
-    response = current_app.response_class(headers={"Allow": ", ".join(methods)})
+    response = _response(b"", 200, [("Allow", ", ".join(methods))])
     del response.headers["Content-Type"]
     return response
 
@@ -50,12 +45,17 @@ def refusal(status: int, sentence: str, fields: Problems | None, host: Headers |
     headers = [*_HEADERS]
     if host is not None:
         headers += [(name, value) for name, value in host if name.lower() in _KEPT]
-    response = current_app.response_class(body, status, headers)
+    response = _response(body, status, headers)
     if status == 401:
         response.headers.setdefault("WWW-Authenticate", "Bearer")
     elif status == 503:
         response.headers.setdefault("Retry-After", str(DatabaseUnavailable.retry_after))
     return response
+
+
+def _response(body: bytes | list[bytes], status: int, headers: list[tuple[str, str]]) -> Response:
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    return app.response_class(body, status, headers)
 
 
 def _refusal(sentence: str, fields: Problems | None = None) -> bytes:

@@ -12,6 +12,7 @@ from ..representation import EncodedList, decode, encode
 from ..store import BuildStore, ChangeOptions, ChangeResult
 from ..store.history import DEFAULT_REVISIONS
 from ..store.queue import DEFAULT_BUILDS
+from .guard import note_stored
 from .preconditions import Preconditions
 from .requests import PARAMETERS, REVISION_ID, read_body, read_parameters, refuse_body
 from .responses import json_response, representation
@@ -118,6 +119,8 @@ def _changed(result: ChangeResult, options: ChangeOptions, location: str) -> Res
     """Return the build as stored; for a preview, the revision that would be recorded."""
     if options.dry_run:
         return json_response(encode(result.revision.document))
+    if result.revision.changes:
+        note_stored()
     return representation(result.build.body, result.build.tag, location=location)
 
 

@@ -6,7 +6,7 @@ from copy import deepcopy
 from math import isfinite
 from typing import Any, NamedTuple, cast
 
-from marshmallow import INCLUDE, Schema, ValidationError, fields, missing
+from marshmallow import INCLUDE, RAISE, Schema, ValidationError, fields, missing
 from sqlalchemy.engine import Dialect
 
 from ..exceptions import BuildNotFound, InvalidBuild, Problems
@@ -51,6 +51,22 @@ class _Unchanged(fields.Raw):
         return self._value
 
 
+class _Alias(fields.Raw):
+    """Load nothing for an unknown member that has the name of an attribute of another member.
+
+    Whatever the schema does with unknown members, it would pass for the value of that attribute.
+    """
+
+    def __init__(self, attribute: str, schema: Schema) -> None:
+        super().__init__(data_key=attribute)
+        self._schema = schema
+
+    def deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        if value is not missing and self._schema.unknown == RAISE:
+            raise ValidationError(self._schema.error_messages["unknown"])
+        return missing
+
+
 class BuildCodec:
     """Translate between documents and the host's model, within the limits of its columns."""
 
@@ -88,8 +104,6 @@ class BuildCodec:
         for key, column in self.columns.items():
             if not returns_as_written(self.members[key].field, column, dialect):
                 self.needs_refresh.append(self.properties[key])
-        # Names by which an unknown member could pass for an attribute.
-        self._aliases = {*self.attributes.values(), self._id.attribute} - {*self.members}
         self._same_names = all(key == attribute for key, attribute in self.attributes.items())
         plain = compiles(self.schema)
         self._check: Check = compile_check(self.schema) if plain else _check_nothing
@@ -227,11 +241,14 @@ class BuildCodec:
     def _limited(self, schema: type[Schema]) -> BuildSchema:
         """Make an instance of a schema whose members have the limits of their columns."""
         limited: Any = schema()
-        for key, member in members_of(limited).items():
+        members = members_of(limited)
+        for key, member in members.items():
             if key == "id":
                 member.field.required = True  # no other member says which build is meant
             if not isinstance(member.field, _Unchanged) and (key == "id" or not member.protected):
                 add_limits(member.field, column_of(self._model, member.attribute), self._dialect)
+            if member.attribute not in members:
+                limited.load_fields[f"alias of {key}"] = _Alias(member.attribute, limited)
         return cast(BuildSchema, limited)
 
     def _keeping(self, unchanged: Iterable[str], build: Any) -> BuildSchema:
@@ -252,8 +269,6 @@ class BuildCodec:
         """Return the values of a document, and the problems of its members, by a schema."""
         skipped = {*valid, *self.protected}
         sent = {key: value for key, value in document.items() if key not in skipped}
-        if schema.unknown == INCLUDE:
-            sent = {key: sent[key] for key in sent if key not in self._aliases}
         problems: dict[str, list[str]] = {}
         try:
             values: Any = schema.load(sent, partial=[self.members[key].name for key in valid])

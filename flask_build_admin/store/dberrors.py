@@ -30,6 +30,13 @@ from ..representation import Document
 #: RAISE in PL/pgSQL, SIGNAL in MariaDB.
 _REFUSED_STATES = frozenset({"22", "23", "44", "45", "P0"})
 
+#: A generated column, in PostgreSQL's words GENERATED ALWAYS.
+_REFUSED_STATE_CODES = frozenset({"428C9"})
+
+#: The functions of PostgreSQL that refuse a row under any other code: WITH CHECK of a policy, RAISE
+#: with a code of the host's own, and the update of what is an expression in a view.
+_REFUSING_FUNCTIONS = frozenset({"ExecWithCheckOptions", "exec_stmt_raise", "rewriteTargetView"})
+
 #: SQLSTATE classes of a database that cannot be reached: connection, role, name of the database.
 _UNREACHABLE_STATES = frozenset({"08", "28", "3D"})
 
@@ -42,8 +49,14 @@ _BUSY_STATES = _UNREACHABLE_STATES | {"40", "53", "55", "57"}
 _BUSY_STATE_CODES = frozenset({"25006", "25P03", "25P04", "26000", "42P05"})
 
 #: MariaDB's and MySQL's values out of range or without a character set, view and partition that
-#: have no such row, CHECK violations, SIGNAL and invalid JSON, which some drivers call operational.
-_REFUSED_NUMBERS = frozenset({1292, 1364, 1366, 1369, 1526, 1644, 1690, 3140, 3819, 4025})
+#: have no such row, expressions in a view, generated columns, CHECK violations, SIGNAL and invalid
+#: JSON, which some drivers call operational.
+_REFUSED_NUMBERS = frozenset(
+    {1292, 1348, 1364, 1366, 1369, 1526, 1644, 1690, 1906, 3105, 3140, 3819, 4025}
+)
+
+#: SQLite has no code for a generated column.
+_SQLITE_REFUSED = re.compile("cannot (?:UPDATE|INSERT into) generated column ")
 
 #: SQLite's primary result codes that another try may mend: BUSY, LOCKED, NOMEM, READONLY,
 #: INTERRUPT, IOERR, FULL, CANTOPEN, PROTOCOL.
@@ -75,16 +88,24 @@ _NAMES: dict[int | str, re.Pattern[str]] = {
         r"CONSTRAINT `([^`]+)`": (1451, 1452, 4025),
         r"'([^']+)' is violated": (3819,),
         r"for key '([^']+)'$": (1062, 1586),
-        r"'([^']+)'": (1048, 1054, 1146, 1264, 1265, 1364, 1406),
+        r"'([^']+)'": (1048, 1054, 1146, 1264, 1265, 1348, 1364, 1406, 1906, 3105),
         r"(\w+)[`'] at row \d+$": (1292, 1366),
-        r'["«»„“]\s?([^"«»„“”]+?)\s?["«»“”]|\b(\w+\.\w+)': ("42703", "42P01"),
+        r'["«»„“]\s?([^"«»„“”]+?)\s?["«»“”]|\b(\w+\.\w+)': (
+            "0A000",
+            "42501",
+            "428C9",
+            "42703",
+            "42P01",
+        ),
         r"^CHECK constraint failed: (\w+)$": ("SQLITE_CONSTRAINT_CHECK",),
         r"constraint failed: ([\w., ']+)$": (
             "SQLITE_CONSTRAINT_NOTNULL",
             "SQLITE_CONSTRAINT_PRIMARYKEY",
             "SQLITE_CONSTRAINT_UNIQUE",
         ),
-        r"(?:no such (?:table|column):|has no column named) ([\w.]+)$": ("SQLITE_ERROR",),
+        r"(?:no such (?:table|column):|has no column named|generated column) \"?([\w.]+)\"?$": (
+            "SQLITE_ERROR",
+        ),
     }.items()
     for code in codes
 }
@@ -177,9 +198,11 @@ def needs_reconnect(error: Exception) -> bool:
 def is_unknown_value(error: Exception) -> bool:
     """Check whether a query compares a column with what no row of the database can have."""
     if not isinstance(error, DBAPIError):
-        return isinstance(error, OverflowError | UnicodeEncodeError)
-    # The numbers: the column has another character set.
-    return _number(error.orig) in {1267, 1270, 1271, 3988} or (_state(error.orig) or "")[:2] == "22"
+        # StatementError: the type of the column refuses the value.
+        return isinstance(error, OverflowError | UnicodeEncodeError | StatementError)
+    if isinstance(error, DataError) or (_state(error.orig) or "")[:2] == "22":
+        return True
+    return _number(error.orig) in {1267, 1270, 1271, 3988}  # the column has another character set
 
 
 def refuse_character(
@@ -222,23 +245,25 @@ def _of_driver(error: DBAPIError) -> BuildAdminError:
     origin = error.orig
     number, state = _number(origin), _state(origin)
     sqlite = getattr(origin, "sqlite_errorcode", None)
-    if number in _REFUSED_NUMBERS or (number is None and state and state[:2] in _REFUSED_STATES):
-        return BuildConflict()
+    refused = False
     if number is not None:
-        busy = number in _MYSQL_BUSY
+        busy, refused = number in _MYSQL_BUSY, number in _REFUSED_NUMBERS
     elif state is not None:
-        busy = state[:2] in _BUSY_STATES or state in _BUSY_STATE_CODES or _is_stale_plan(origin)
+        function = _function(origin)
+        # "cached plan must not change result type": 0A000 is much else.
+        stale = function == "RevalidateCachedQuery"
+        busy = state[:2] in _BUSY_STATES or state in _BUSY_STATE_CODES or stale
+        refused = state[:2] in _REFUSED_STATES or state in _REFUSED_STATE_CODES
+        refused |= function in _REFUSING_FUNCTIONS
     elif sqlite is not None:
         busy = sqlite & 0xFF in _SQLITE_BUSY
+        refused = _SQLITE_REFUSED.match(_message(origin)) is not None
     else:
         # No answer at all: it could not connect.
         busy = isinstance(error, OperationalError | InterfaceError)
-    return DatabaseUnavailable() if busy or error.connection_invalidated else DatabaseError()
-
-
-def _is_stale_plan(origin: Any) -> bool:
-    """Check for "cached plan must not change result type", in any language (0A000 is much else)."""
-    return bool(_field(origin, "source_function", "R") == "RevalidateCachedQuery")
+    if busy or error.connection_invalidated:
+        return DatabaseUnavailable()
+    return BuildConflict() if refused else DatabaseError()
 
 
 def _name(origin: Any, code: int | str | None) -> str | None:
@@ -246,7 +271,7 @@ def _name(origin: Any, code: int | str | None) -> str | None:
     named = _field(origin, "constraint_name", "n") or _field(origin, "column_name", "c")
     if named:
         return str(named)
-    if code in _NAMES:
+    if code in _NAMES and _function(origin) != "exec_stmt_raise":  # whose message is the host's
         found = _NAMES[code].search(_message(origin))
         return found and found[found.lastindex or 0]
     if code is None or code in _MYSQL_UNREACHABLE or str(code)[:2] in _UNREACHABLE_STATES:
@@ -283,6 +308,11 @@ def _field(origin: Any, name: str, letter: str) -> Any:
     if isinstance(fields, dict):
         return fields.get(letter)
     return getattr(getattr(origin, "diag", None), name, None)
+
+
+def _function(origin: Any) -> Any:
+    """Get the function of PostgreSQL's server that raised an error: it is so in any language."""
+    return _field(origin, "source_function", "R")
 
 
 def _message(origin: Any) -> str:

@@ -51,6 +51,19 @@ _MYSQL = frozenset({"mysql", "mariadb"})
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
+#: Characters that nobody sees: white space, control and format characters, Unicode's
+#: Default_Ignorable_Code_Point, and blank glyphs. Those above U+FFFF stand for themselves, because
+#: Python and JSON Schema (ECMA-262 with the flag u) have no common escape for them.
+_UNSEEN = (
+    r"\s\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    r"\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    "\U00013430-\U0001343f\U00016fe4\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff"
+)
+
+#: Refuse text without a character that anybody sees.
+not_blank = validate.Regexp(rf"[\s\S]*[^{_UNSEEN}]", error="blank")
+
 
 def storable(value: Any) -> None:
     """Refuse text that no database holds, at any depth of a value.

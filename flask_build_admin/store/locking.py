@@ -19,7 +19,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.engine import Connection, Dialect, Engine
-from sqlalchemy.exc import DataError, DBAPIError, OperationalError
+from sqlalchemy.exc import OperationalError, StatementError
 from sqlalchemy.orm import Session, lazyload, load_only, undefer
 from sqlalchemy.orm.attributes import set_committed_value
 
@@ -34,7 +34,7 @@ from .transactions import FlushRouting, begin
 _AUTOCOMMIT = (
     "The connections of the builds commit every statement at once, so nothing can be locked or"
     " rolled back: give the engine another isolation_level than AUTOCOMMIT, and the driver no"
-    " autocommit."
+    " autocommit, nor isolation_level=None on SQLite."
 )
 
 
@@ -129,8 +129,8 @@ class BuildQuery:
         session, _, codec = database
         try:
             found = session.execute(query, {"build_id": build_id})
-        except (DBAPIError, OverflowError, UnicodeEncodeError) as error:
-            if isinstance(error, DataError) or is_unknown_value(error):
+        except (StatementError, OverflowError, UnicodeEncodeError) as error:
+            if is_unknown_value(error):
                 raise BuildNotFound from error
             raise
         try:
@@ -182,7 +182,12 @@ class BuildQuery:
         driver: Any = connection.connection.dbapi_connection
         begun = driver.in_transaction  # by the host or by its auth: no other can begin within it
         committing = getattr(driver, "autocommit", None) is True  # from Python 3.12 on
-        if committing or (driver.isolation_level is None and not begun):
+        if driver.isolation_level is None:
+            # SQLAlchemy takes this for autocommit. With this option it rolls nothing back there.
+            committing |= not begun or getattr(
+                connection.dialect, "skip_autocommit_rollback", False
+            )
+        if committing:
             raise ConfigurationError(_AUTOCOMMIT)
         # A table with a schema is in an attached database, and only that one is locked.
         if begun or self._mapper.primary_key[0].table.schema:

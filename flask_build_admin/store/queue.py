@@ -19,7 +19,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.engine.default import DefaultDialect
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import StatementError
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.orm.attributes import instance_dict
 
@@ -175,7 +175,7 @@ class BuildQueue:
     def _execute(self, session: Session, portion: _Portion) -> ScalarResult[Any]:
         try:
             return session.scalars(*portion)
-        except (DBAPIError, OverflowError, UnicodeEncodeError) as error:
+        except (StatementError, OverflowError, UnicodeEncodeError) as error:
             if not is_unknown_value(error):
                 raise
             if portion.values["below"] is not None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-from marshmallow import ValidationError, fields, validate
+from marshmallow import ValidationError, fields
 from sqlalchemy.engine import Dialect, Engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
@@ -14,7 +14,7 @@ from ..schema import BuildSchema
 from .change import BuildChange, ChangeOptions, ChangeResult, Precondition
 from .codec import BuildCodec
 from .history import DEFAULT_REVISIONS, BuildHistory, Revision, load_restored, members_to_restore
-from .limits import add_limits
+from .limits import add_limits, not_blank
 from .locking import BuildQuery, Database
 from .mapping import column_of, mapper_of, member_of
 from .misfits import check_members
@@ -23,10 +23,6 @@ from .queue import DEFAULT_BUILDS, UNFINISHED, BuildQueue
 from .transactions import FlushRouting, begin, flush_bind, reading, rollback, transaction
 
 _NO_OPTIONS = ChangeOptions()
-
-# The characters that are white space to Python or to JSON Schema (ECMA-262): the class adds those
-# that only one of the two knows.
-_not_blank = validate.Regexp(r"[\s\S]*[^\s\x1c-\x1f\x85\ufeff]", error="blank")
 
 
 _Item = TypeVar("_Item")
@@ -290,7 +286,7 @@ class BuildStore:
 
     def _reason_field(self, dialect: Dialect) -> fields.String:
         if dialect.name not in self._reasons:
-            field = fields.String(required=self._require_reason, validate=_not_blank)
+            field = fields.String(required=self._require_reason, validate=not_blank)
             add_limits(field, self._reason_column, dialect)
             self._reasons[dialect.name] = field
         return self._reasons[dialect.name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,12 +14,15 @@ from typing import Any
 
 import pytest
 from flask import (
+    Blueprint,
     Flask,
     Response,
     abort,
+    after_this_request,
     copy_current_request_context,
     current_app,
     g,
+    got_request_exception,
     jsonify,
     make_response,
     redirect,
@@ -30,7 +34,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 from werkzeug.exceptions import Forbidden
 
-from flask_build_admin import BuildAdmin, build_updating
+from flask_build_admin import BuildAdmin, build_updated, build_updating
 from flask_build_admin.exceptions import ConfigurationError
 from tests.support.auth_hosts import CHANGED, assert_error
 from tests.support.hosts import (
@@ -344,25 +348,35 @@ def test_a_decorator_cannot_hide_that_the_view_failed(make: MakeHost, call: View
     assert host.row() == OCTOCAT
 
 
-def test_the_view_is_not_run_once_the_decorator_has_ended(make: MakeHost) -> None:
+@pytest.mark.parametrize("refuse", [lambda: abort(403), lambda: 1 / 0], ids=["aborts", "fails"])
+@pytest.mark.parametrize("of_the_app", [True, False], ids=["last of all", "in between"])
+def test_the_view_is_not_run_once_the_decorator_has_ended(
+    make: MakeHost, of_the_app: bool, refuse: Callable[[], Any]
+) -> None:
     kept: list[View] = []
+
+    def late(response: Response) -> Response:
+        while kept:
+            kept.pop()()
+        return response if of_the_app else Response("welcome")
 
     def keep(view: View, **kwargs: Any) -> Any:
         kept.append(view)
-        abort(403)
+        if not of_the_app:
+            after_this_request(late)
+        refuse()
 
     def configure(app: Flask) -> None:
-        @app.after_request
-        def late(response: Response) -> Response:
-            while kept:
-                kept.pop()()
-            return response
+        app.register_error_handler(ZeroDivisionError, lambda error: "welcome")
+        if of_the_app:
+            app.after_request(late)
 
     host = make(auth=decorator(keep), configure=configure)
     with host.statements() as sent:
         for _, ask in REQUESTS.values():
             assert_error(ask(host), 401)
     assert sent == []
+    assert kept == []
 
 
 TENANT: ContextVar[int] = ContextVar("TENANT")
@@ -515,17 +529,26 @@ def test_a_hook_that_changes_the_method_lets_nobody_in(make: MakeHost, of_the_ap
     (host.app if of_the_app else blueprint).before_request(override)
     ran: list[str] = []
 
+    inner = Blueprint("inner", __name__, url_prefix="/inner")
+    inner.before_request(override)
+    blueprint.register_blueprint(inner)
+
+    @inner.route("/own", methods=["GET", "PUT"])
+    @inner.route("/options", methods=["GET", "OPTIONS"])
     @blueprint.route("/own", methods=["GET", "PUT"])
+    @blueprint.route("/options", methods=["GET", "OPTIONS"])
     def own() -> str:
         ran.append(request.method)
         return "own"
 
     host.app.register_blueprint(blueprint)
-    for path in ("/more/build", "/more/build/1", "/more/build/1/revisions/1/undo", "/more/own"):
+    paths = ["build", "build/1", "build/1/revisions/1/undo", "own", "options"]
+    for path in (*paths, "inner/own", "inner/options"):
         for sent in METHODS:
             for meant in METHODS:
                 headers = WORKER | {"X-HTTP-Method-Override": meant}
-                answer = host.client.open(path, method=sent, json=CHANGED, headers=headers)
+                url = f"/more/{path}"
+                answer = host.client.open(url, method=sent, json=CHANGED, headers=headers)
                 # OPTIONS is answered without asking who sends it, and runs nothing.
                 assert answer.status_code in (
                     {200, 401, 405} if "OPTIONS" in (sent, meant) else {401, 405}
@@ -533,9 +556,11 @@ def test_a_hook_that_changes_the_method_lets_nobody_in(make: MakeHost, of_the_ap
                 assert answer.status_code != 200 or not answer.data
     assert host.row() == OCTOCAT
     assert ran == []
+    # Where the auth sees another method than the hook makes of it, it is the auth's that counts.
     headers = ADMIN | {"X-HTTP-Method-Override": "PUT"}
     answer = host.client.post("/more/build", json=CHANGED, headers=headers)
-    assert answer.json == host.row() == CHANGED
+    assert answer.status_code == (200 if of_the_app else 405)
+    assert host.row() == (CHANGED if of_the_app else OCTOCAT)
 
 
 def test_a_hook_of_the_blueprint_runs_once_the_auth_has_agreed(make: MakeHost) -> None:
@@ -587,3 +612,225 @@ def test_a_websocket_is_asked_for_in_vain(make: MakeHost) -> None:
         answer = host.client.get(path, headers=ADMIN | asked)
         assert (answer.status_code, answer.content_type) == (status, "application/json")
         assert host.client.options(path, headers=asked).status_code == 200
+
+
+def test_a_response_that_is_false_is_a_response(make: MakeHost) -> None:
+    class Falsy(Response):
+        def __bool__(self) -> bool:
+            return False
+
+    def configure(app: Flask) -> None:
+        app.response_class = Falsy
+
+    host = make(configure=configure)
+    blueprint = BuildAdmin(
+        Build, host.session, token_auth().login_required(role="admin"), name="more", url_prefix="/m"
+    )
+    ran: list[str] = []
+
+    @blueprint.before_request
+    def hook() -> Any:
+        return ("closed", 423) if "closed" in request.args else None
+
+    @blueprint.get("/own")
+    def own() -> str:
+        ran.append("own")
+        return "own"
+
+    host.app.register_blueprint(blueprint)
+    assert_error(host.client.get("/m/own", headers=WORKER), 401)
+    assert_error(host.client.get("/m/own?closed", headers=ADMIN), 423)
+    assert ran == []
+    assert_error(host.client.get("/m/build/1?closed", headers=ADMIN), 423)
+    assert host.client.options("/m/build/1?closed").status_code == 401
+    assert host.client.get("/m/build/1", headers=ADMIN).json == OCTOCAT
+
+
+def test_only_a_change_that_is_stored_cannot_be_denied(make: MakeHost) -> None:
+    host = make()
+    auth = decorator(lambda view, **kwargs: view(**kwargs) and abort(403))
+    blueprint = BuildAdmin(Build, host.session, auth, name="more", url_prefix="/more")
+    hooked = {"Content-Location": "/elsewhere"}
+    blueprint.before_request(lambda: ("cached", 200, hooked) if "hook" in request.args else None)
+    host.app.register_blueprint(blueprint)
+    assert_error(host.client.get("/more/build/1?hook", headers=ADMIN), 401)
+    assert_error(host.client.put("/more/build", json=OCTOCAT, headers=ADMIN), 401)
+    assert host.client.put("/more/build", json=CHANGED, headers=ADMIN).json == CHANGED
+
+
+def rewrites(view: View, **kwargs: Any) -> Any:
+    response = view(**kwargs)
+    response.set_data(b"denied")
+    return response
+
+
+def test_a_body_that_the_decorator_makes_is_none_of_the_views(make: MakeHost) -> None:
+    host = make(auth=decorator(rewrites))
+    assert_error(host.get(), 401)
+    answer = host.put(CHANGED)
+    assert (answer.status_code, answer.json) == (200, CHANGED)
+    assert answer.content_length == len(answer.data)
+
+
+def test_a_session_that_the_auth_breaks_after_a_change_is_rolled_back(make: MakeHost) -> None:
+    host: Host
+
+    def fail(view: View, **kwargs: Any) -> Any:
+        response = view(**kwargs)
+        host.session.add(Build(**OCTOCAT))
+        host.session.flush()
+        return response
+
+    host = make(auth=decorator(fail))
+    with host.app.app_context():
+        assert host.put(CHANGED).json == CHANGED
+        assert not host.session().in_transaction()
+
+
+def test_a_change_that_the_decorator_does_not_wait_for_is_not_denied(make: MakeHost) -> None:
+    waiting = threading.Event()
+
+    def wait(*_: Any, **__: Any) -> None:
+        waiting.set()
+        time.sleep(0.3)
+
+    def impatient(view: View, **kwargs: Any) -> Any:
+        run = copy_current_request_context(lambda: view(**kwargs))
+        threading.Thread(target=run).start()
+        waiting.wait(10)
+        abort(503)
+
+    host = make(auth=decorator(impatient))
+    with build_updating.connected_to(wait, host.app):
+        assert host.put(CHANGED).json == host.row() == CHANGED
+
+
+def test_a_receiver_may_call_another_view(make: MakeHost) -> None:
+    host = make(auth=decorator(lambda view, **kwargs: view(**kwargs) and abort(403)))
+
+    def fetch(*_: Any, **__: Any) -> None:
+        host.app.view_functions["build_admin.queue"]()
+
+    with build_updated.connected_to(fetch, host.app):
+        assert host.put(CHANGED).json == host.row() == CHANGED
+
+
+@needs_asgiref
+def test_a_view_within_an_async_decorator_runs_in_the_thread_of_the_request(
+    make: MakeHost,
+) -> None:
+    threads: list[int] = []
+    host: Host
+
+    def scoped(view: View) -> View:
+        @wraps(view)
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            if not is_admin():
+                abort(401)
+            with of_tenant(7):
+                return view(*args, **kwargs)
+
+        return wrapper
+
+    def note(*_: Any, **__: Any) -> None:
+        threads.append(threading.get_ident())
+        assert TENANT.get() == 7
+        # The view of another request, whose auth is not asynchronous.
+        assert host.client.get("/more/build/1", headers=ADMIN).status_code == 200
+
+    async def hook() -> None:
+        threads.append(threading.get_ident())
+
+    host = make(auth=scoped, history=None)
+    blueprint = BuildAdmin(Build, host.session, scoped, name="async", url_prefix="/async")
+    blueprint.before_request(hook)
+    host.app.register_blueprint(blueprint)
+    auth = decorator(lambda view, **kwargs: view(**kwargs))
+    host.app.register_blueprint(
+        BuildAdmin(Build, host.session, auth, name="more", url_prefix="/more")
+    )
+    with build_updated.connected_to(note, host.app):
+        assert host.client.put("/async/build", json=CHANGED, headers=ADMIN).json == CHANGED
+    assert threads[-1] == threading.get_ident()
+    assert len(threads) == 2
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise Broken
+
+    with build_updating.connected_to(fail, host.app):
+        assert_error(host.client.put("/async/build", json=OCTOCAT, headers=ADMIN), 500)
+    assert host.row() == CHANGED
+
+
+@pytest.mark.parametrize("call", ["swallow", "turn"])
+def test_a_failure_that_the_decorator_hides_is_logged_by_flask(make: MakeHost, call: str) -> None:
+    def hide(view: View, **kwargs: Any) -> Any:
+        try:
+            return view(**kwargs)
+        except Broken:
+            return None if call == "swallow" else ("fine", 200)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise Broken
+
+    host = make(auth=decorator(hide))
+    seen: list[Exception] = []
+
+    def see(app: Flask, exception: Exception) -> None:
+        seen.append(exception)
+
+    with build_updating.connected_to(fail, host.app):
+        with got_request_exception.connected_to(see, host.app):
+            assert_error(host.put(CHANGED), 500)
+        assert [type(one) for one in seen] == [Broken]
+        host.app.testing = True
+        with pytest.raises(Broken):
+            host.put(CHANGED)
+
+
+def test_an_exception_of_a_hook_is_the_hosts_to_handle(make: MakeHost) -> None:
+    host = make(configure=lambda app: app.register_error_handler(Broken, lambda error: ("no", 423)))
+    auth = decorator(lambda view, **kwargs: view(**kwargs))
+    blueprint = BuildAdmin(Build, host.session, auth, name="more", url_prefix="/more")
+
+    @blueprint.before_request
+    def fail() -> None:
+        raise Broken
+
+    @blueprint.get("/own")
+    def own() -> str:
+        return "own"
+
+    host.app.register_blueprint(blueprint)
+    for path in ("/more/own", "/more/build/1"):
+        assert_error(host.client.get(path, headers=ADMIN), 423)
+        assert_error(host.client.get(path, headers=WORKER), 401)
+
+
+@pytest.mark.parametrize("length", [None, 0, 10, 2**30])
+def test_a_hook_does_not_change_the_limit_of_the_body(make: MakeHost, length: int | None) -> None:
+    host = make(max_content_length=1000)
+    blueprint = BuildAdmin(
+        Build,
+        host.session,
+        decorator(lambda view, **kwargs: view(**kwargs)),
+        max_content_length=1000,
+        name="more",
+        url_prefix="/more",
+    )
+
+    @blueprint.before_request
+    def lengthen() -> None:
+        request.max_content_length = length
+
+    host.app.register_blueprint(blueprint)
+    long = CHANGED | {"message": "x" * 1000}
+    answer: Any = host.client.put("/more/build", json=long, headers=ADMIN)
+    assert_error(answer, 413)
+    assert answer.json["error"] == "The body is longer than 1000 bytes."
+    assert host.row() == OCTOCAT
+
+
+def test_hooks_are_registered_before_the_blueprint_is(make: MakeHost) -> None:
+    with pytest.raises(AssertionError, match="before_request"):
+        make().blueprint.before_request(lambda: None)

@@ -19,7 +19,7 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from flask_build_admin import BuildSchema, build_updating
 from tests.support.databases import DATABASES
-from tests.support.hosts import ADMIN, OCTOCAT, URL, Host, model_of, row_of
+from tests.support.hosts import ADMIN, OCTOCAT, URL, BuildRevision, Host, model_of, row_of
 from tests.support.rules import DEFERRED, RULES, ruled_host
 
 LIMIT = 262_144
@@ -173,16 +173,23 @@ class Endless(RawIOBase):
 
 
 def send(
-    host: Host, body: Any, *, length: str | None = None, chunked: bool = False, ended: bool = False
+    host: Host,
+    body: Any,
+    *,
+    method: str = "PUT",
+    path: str = URL,
+    length: str | None = None,
+    chunked: bool = False,
+    ended: bool = False,
 ) -> Any:
-    """Put a body with any length told of it, or none.
+    """Send a body with any length told of it, or none.
 
     :param length: the Content-Length; None: not sent.
     :param chunked: whether it comes in chunks.
     :param ended: whether the server knows where the body ends.
     """
     headers = Headers(ADMIN | {"Content-Type": "application/json"})
-    environ = EnvironBuilder(path=URL, method="PUT", headers=headers).get_environ()
+    environ = EnvironBuilder(path=path, method=method, headers=headers).get_environ()
     environ["wsgi.input"] = BytesIO(body) if isinstance(body, bytes) else body
     if length is not None:
         environ["CONTENT_LENGTH"] = length
@@ -232,6 +239,11 @@ LENGTHS: dict[str, tuple[bytes, dict[str, Any], int]] = {
         {"length": "7", "ended": True},
         413,
     ),
+    "ended_by_the_server_one_early": (
+        BYTES,
+        {"length": str(len(BYTES) + 1), "ended": True},
+        400,
+    ),
 }
 
 
@@ -250,6 +262,42 @@ def test_an_endless_body_is_not_read_to_its_end(host: Host) -> None:
     body = Endless()
     assert_refused(host, send(host, body, **CHUNKED), 413)
     assert body.count < 2 * LIMIT
+
+
+class MalformedChunk(Exception):
+    """What a server raises for chunks that it cannot read, of no class that others know."""
+
+
+class Malformed(RawIOBase):
+    """A body that its server cannot read."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [MalformedChunk(), OSError(), ValueError()])
+def test_a_body_that_the_server_cannot_read(host: Host, error: Exception) -> None:
+    assert_refused(host, send(host, Malformed(error), **CHUNKED), 400)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [(Malformed(MalformedChunk()), CHUNKED), (BytesIO(b"{}"), {"length": "3", "ended": True})],
+)
+def test_an_undo_with_a_body_that_cannot_be_read(
+    make_host: Callable[..., Host], sqlite_url: str, body: Any, told: dict[str, Any]
+) -> None:
+    host = make_host(sqlite_url, history=BuildRevision)
+    host.put(OCTOCAT | {"title": "undone"})
+    undo = f"{URL}/1/revisions/1/undo"
+    assert send(host, body, method="POST", path=undo, **told).status_code == 400
+    assert host.row() == OCTOCAT | {"title": "undone"}
 
 
 #: A body, and what the refusal says of it.

@@ -15,6 +15,8 @@ from socket import socket
 
 import pytest
 import sqlalchemy as sa
+from flask import Flask
+from sqlalchemy.schema import CreateTable
 
 import example_app
 from tests.support.hosts import OCTOCAT
@@ -160,5 +162,59 @@ def test_who_is_no_administrator_is_refused(tmp_path: Path) -> None:
     headers = {"Authorization": "Bearer of-a-worker"}
     answer = app.test_client().put("/api/v1/admin/build", json=OCTOCAT, headers=headers)
     assert answer.status_code == 401
+    with app.app_context():
+        example_app.db.engine.dispose()
+
+
+def started(folder: Path) -> tuple[Flask, dict[str, str]]:
+    """Start the server, and return it with the headers of its administrator."""
+    app = example_app.create_app({"SQLALCHEMY_DATABASE_URI": f"sqlite:///{folder}/ci.db"})
+    with app.app_context():
+        hashed = example_app.hash_token("of-the-test")
+        example_app.db.session.add(example_app.User(name="mona", role="admin", token_hash=hashed))
+        example_app.db.session.commit()
+    return app, {"Authorization": "Bearer of-the-test"}
+
+
+def replace_build(app: Flask, build_id: int) -> int:
+    """Delete a build, and return the id of the next one."""
+    session = example_app.db.session
+    with app.app_context():
+        session.delete(session.get_one(example_app.Build, build_id))
+        session.commit()
+        build = example_app.Build(**OCTOCAT | {"id": None})
+        session.add(build)
+        session.commit()
+        return build.id
+
+
+def test_a_new_build_has_no_revisions_of_an_old_one(tmp_path: Path) -> None:
+    app, headers = started(tmp_path)
+    client = app.test_client()
+    url = "/api/v1/admin/build"
+    changed = client.put(url, json=OCTOCAT | {"status": "error"}, headers=headers)
+    assert changed.status_code == 200
+    build_id = replace_build(app, 1)
+    assert build_id == 2
+    assert client.get(f"{url}/{build_id}/revisions", headers=headers).json == []
+    with app.app_context():
+        example_app.db.engine.dispose()
+
+
+def test_a_database_from_before_works_as_it_did(tmp_path: Path) -> None:
+    """Its tables have no AUTOINCREMENT, which SQLite cannot add to them."""
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/ci.db")
+    with engine.begin() as connection:
+        for table in example_app.Base.metadata.sorted_tables:
+            made = str(CreateTable(table).compile(engine))
+            connection.exec_driver_sql(made.replace(" AUTOINCREMENT", ""))
+    engine.dispose()
+    app, headers = started(tmp_path)
+    client = app.test_client()
+    for status in ("error", "created"):
+        document = OCTOCAT | {"status": status}
+        put = client.put("/api/v1/admin/build", json=document, headers=headers)
+        assert put.json == document
+    assert replace_build(app, 1) == 1
     with app.app_context():
         example_app.db.engine.dispose()

@@ -12,12 +12,13 @@ from uuid import UUID
 import sqlalchemy as sa
 from marshmallow import fields
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Session
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from flask_build_admin import BuildSchema
 from tests.support.ci_servers import CiServer
-from tests.support.hosts import OCTOCAT, BuildRevision, Host, model_of, row_of
-from tests.support.pages import from_page
+from tests.support.hosts import OCTOCAT, BuildRevision, Host, history_of, model_of, row_of
+from tests.support.pages import BLOCKS, from_page
 
 PAGE = "docs/history.md"
 TABLE: Any = BuildRevision.__table__
@@ -82,3 +83,27 @@ def test_what_is_left_when_it_is_pruned(kept: Host, prune: str) -> None:
     assert [one["id"] for one in kept.revisions().json] == [second]
     assert kept.undo(first).status_code == 404
     assert kept.undo(second).json == RUNNING
+
+
+@from_page(PAGE, code="after_delete")
+def test_a_build_takes_its_revisions_with_it(
+    make_host: Callable[..., Host], sqlite_url: str, server: CiServer, code: str
+) -> None:
+    model = model_of()
+    history = history_of(model)
+    host = make_host(sqlite_url, model=model, history=history)
+    server.own(Build=model, BuildRevision=history)
+    server.run(code)
+    assert host.put(CHANGED).status_code == 200
+    with Session(host.engine) as session, session.begin():
+        session.delete(session.get(model, 1))
+        session.flush()
+        session.add(model(**CHANGED))
+    assert host.revisions().json == []
+    assert host.undo(1).status_code == 404
+
+
+def test_no_model_of_the_pages_uses_an_id_of_sqlite_again() -> None:
+    models = [one.text for one in BLOCKS if "__tablename__" in one.text]
+    assert len(models) == 3
+    assert all('__table_args__ = {"sqlite_autoincrement": True}' in text for text in models)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -96,6 +97,10 @@ def logged(caplog: pytest.LogCaptureFixture) -> str:
     return line.partition("The cause: ")[2]
 
 
+def assert_refused(answer: Any) -> None:
+    assert (answer.status_code, answer.json) == (409, {"error": BuildConflict.sentence})
+
+
 @pytest.mark.parametrize(
     ("members", "named"),
     [
@@ -106,8 +111,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> str:
 def test_a_constraint_refuses_and_is_named(
     driven: Driven, members: dict[str, int], named: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answer = driven.put(CHANGED | members)
-    assert (answer.status_code, answer.json) == (409, {"error": BuildConflict.sentence})
+    assert_refused(driven.put(CHANGED | members))
     assert logged(caplog).endswith(f": {named})")
     assert driven.put(CHANGED).json == CHANGED
     assert driven.undo(1).json == OCTOCAT
@@ -122,6 +126,137 @@ def test_null_is_refused_and_its_column_is_named(
     sa.event.listen(driven.model, "before_update", forget)
     assert driven.put(CHANGED).status_code == 409
     assert logged(caplog).endswith(": number)")
+
+
+#: What makes ``parent`` a column that nobody can write, by the server.
+GENERATED: dict[str, list[str]] = {
+    "postgresql": [
+        "BIGINT GENERATED ALWAYS AS (number) STORED",
+        "BIGINT GENERATED ALWAYS AS IDENTITY",
+    ],
+    "mariadb": [
+        "BIGINT GENERATED ALWAYS AS (number) STORED",
+        "BIGINT GENERATED ALWAYS AS (number) VIRTUAL",
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_a_column_that_the_database_generates_is_refused_and_named(
+    driven: Driven, driver: Driver, kind: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    driven.execute("ALTER TABLE builds DROP COLUMN parent")
+    driven.execute(f"ALTER TABLE builds ADD COLUMN parent {GENERATED[driver.server][kind]}")
+    document = driven.get().json
+    assert_refused(driven.put(document | {"parent": 7}))
+    assert logged(caplog).endswith(": parent)")
+    assert driven.put(document | {"status": "error"}).status_code == 200
+
+
+@pytest.fixture
+def viewed(driven: Driven) -> Iterator[Driven]:
+    """A host whose builds are a view, with a title that is an expression."""
+    columns = ", ".join("upper(title) AS title" if one == "title" else one for one in OCTOCAT)
+    driven.execute("ALTER TABLE builds RENAME TO builds_behind")
+    driven.execute(f"CREATE VIEW builds AS SELECT {columns} FROM builds_behind")
+    yield driven
+    driven.execute("DROP VIEW builds")
+    driven.execute("ALTER TABLE builds_behind RENAME TO builds")
+
+
+def test_a_column_that_is_an_expression_of_a_view_is_refused_and_named(
+    viewed: Driven, caplog: pytest.LogCaptureFixture
+) -> None:
+    document = viewed.get().json
+    assert_refused(viewed.put(document | {"title": "x"}))
+    assert logged(caplog).endswith(": title)")
+    assert viewed.put(document | {"status": "error"}).status_code == 200
+
+
+ON_POSTGRESQL = [one for one in DRIVERS if one.server == "postgresql"]
+on_postgresql = pytest.mark.parametrize(
+    "driver", ON_POSTGRESQL, ids=[one.name for one in ON_POSTGRESQL], indirect=True
+)
+
+
+@pytest.fixture
+def role(driven: Driven) -> Iterator[str]:
+    """A role for the connections of the blueprint that may use its tables, but is no superuser."""
+    name = f"limited_{os.getpid()}"
+    for statement in (
+        f"CREATE ROLE {name}",
+        f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {name}",
+        f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {name}",
+    ):
+        driven.execute(statement)
+
+    def set_role(connection: Any, *_: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"SET ROLE {name}")
+        cursor.close()
+
+    sa.event.listen(driven.pool, "checkout", set_role)
+    yield name
+    driven.session.remove()
+    driven.pool.dispose()
+    driven.execute(f"DROP OWNED BY {name}")
+    driven.execute(f"DROP ROLE {name}")
+
+
+@on_postgresql
+@pytest.mark.parametrize("table", ["builds", "builds_revisions"])
+def test_a_policy_refuses_and_is_named(
+    driven: Driven, role: str, table: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    driven.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+    column = {"builds": "status", "builds_revisions": "reason"}[table]
+    driven.execute(f"CREATE POLICY own ON {table} USING (true) WITH CHECK ({column} <> 'error')")
+    assert_refused(driven.put(CHANGED, query_string={"reason": "error"}))
+    assert logged(caplog).endswith(f"(42501: {table})")
+    changed = driven.put(OCTOCAT | {"title": "x"}, query_string={"reason": "a fire"})
+    assert changed.status_code == 200
+
+
+@on_postgresql
+def test_a_lack_of_permission_is_a_failure(
+    driven: Driven, role: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    driven.execute(f"REVOKE ALL ON builds FROM {role}")
+    driven.execute(f"GRANT SELECT, UPDATE (title) ON builds TO {role}")
+    assert driven.put(OCTOCAT | {"title": "x"}).status_code == 200
+    forbidden = driven.put(CHANGED | {"title": "x"})
+    assert (forbidden.status_code, forbidden.json) == (500, {"error": DatabaseError.sentence})
+    assert logged(caplog).endswith("(42501)")
+
+
+REFUSING_TRIGGER = {
+    "postgresql": [
+        "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        """ $$ BEGIN RAISE 'no, "hush"' USING ERRCODE = '{code}'; END $$""",
+        "CREATE TRIGGER refusing BEFORE UPDATE ON builds FOR EACH ROW EXECUTE FUNCTION refuse()",
+    ],
+    "mariadb": [
+        "CREATE TRIGGER refusing BEFORE UPDATE ON builds FOR EACH ROW"
+        " SIGNAL SQLSTATE '{code}' SET MESSAGE_TEXT = 'no, \"hush\"'",
+    ],
+}
+
+
+@pytest.mark.parametrize("code", ["P0001", "42501", "42703", "428C9", "CI001"])
+def test_a_trigger_refuses_by_any_code_and_the_log_has_not_its_message(
+    driven: Driven, driver: Driver, code: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for statement in REFUSING_TRIGGER[driver.server]:
+        driven.execute(statement.format(code=code))
+    assert_refused(driven.put(CHANGED))
+    assert "hush" not in logged(caplog)
+
+
+@on_postgresql
+def test_a_trigger_that_asks_for_another_try_is_unavailable(driven: Driven, driver: Driver) -> None:
+    for statement in REFUSING_TRIGGER[driver.server]:
+        driven.execute(statement.format(code="55P03"))
+    assert driven.put(CHANGED).status_code == 503
 
 
 def test_another_has_the_lock(driven: Driven) -> None:

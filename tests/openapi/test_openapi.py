@@ -324,8 +324,19 @@ def test_what_a_host_demands_is_required(make_host: Callable[..., Host], sqlite_
         if one["name"] == "reason"
     ]
     judge = Draft202012Validator(reason)
-    told = ["lost", " lost", "x" * 1000, "x" * 1001, "", " ", "a\0b"]
-    assert [judge.is_valid(one) for one in told] == [True] * 3 + [False] * 4
+    told = [
+        "lost",
+        " lost",
+        "x" * 1000,
+        "\u200b🏴",
+        "x" * 1001,
+        "",
+        " ",
+        "a\0b",
+        "\u200b",
+        "\U000e0067",
+    ]
+    assert [judge.is_valid(one) for one in told] == [True] * 4 + [False] * 6
 
 
 def test_the_numbers_of_parameters_have_their_bounds(kept: Host) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -11,6 +12,7 @@ from sqlalchemy import exc
 
 from flask_build_admin.exceptions import BuildConflict, DatabaseError, DatabaseUnavailable
 from flask_build_admin.store.dberrors import describe, needs_reconnect, translate
+from tests.support.hosts import Host, history_of, model_of
 
 
 class Pg8000Error(Exception):
@@ -43,6 +45,7 @@ def of_connector(errno: int, kind: type[exc.DBAPIError] = exc.OperationalError) 
         *((of_mysql(number), DatabaseUnavailable) for number in (1049, 1243, 1412, 1615, 1698)),
         *((of_mysql(number), DatabaseUnavailable) for number in (1290, 1792, 1836, 2006)),
         *((of_mysql(number), BuildConflict) for number in (1366, 1369, 1644, 3819, 4025)),
+        *((of_mysql(number), BuildConflict) for number in (1348, 1906, 3105)),
         *((of_mysql(number), DatabaseError) for number in (1054, 1064, 1146)),
         *((of_connector(number), DatabaseUnavailable) for number in (-1, 1205, 2055)),
         (of_connector(-1, exc.InterfaceError), DatabaseUnavailable),
@@ -54,6 +57,12 @@ def of_connector(errno: int, kind: type[exc.DBAPIError] = exc.OperationalError) 
         *((of_postgresql(C=state), BuildConflict) for state in ("22P05", "23514", "P0001")),
         *((of_postgresql(C=state), DatabaseError) for state in ("0A000", "25P02", "42P01")),
         (of_postgresql(C="0A000", R="RevalidateCachedQuery"), DatabaseUnavailable),
+        (of_postgresql(C="428C9", R="rewriteTargetListIU"), BuildConflict),
+        (of_postgresql(C="0A000", R="rewriteTargetView"), BuildConflict),
+        (of_postgresql(C="42501", R="ExecWithCheckOptions"), BuildConflict),
+        (of_postgresql(C="42501", R="exec_stmt_raise"), BuildConflict),
+        (of_postgresql(C="40001", R="exec_stmt_raise"), DatabaseUnavailable),
+        (of_postgresql(C="42501", R="aclcheck_error"), DatabaseError),
         (exc.InvalidRequestError(), type(None)),
         (OSError(), type(None)),
     ],
@@ -111,6 +120,11 @@ def test_connections_to_where_nobody_can_write_are_of_no_use(error: Any, needed:
         (of_postgresql(C="42703", M="Spalte »title« existiert nicht"), "42703: title"),
         (of_postgresql(C="42703", M="la colonne « title » n'existe pas"), "42703: title"),
         (of_postgresql(C="42703", M="no such thing"), "42703"),
+        (of_postgresql(C="428C9", M='column "title" can only be updated …'), "428C9: title"),
+        (of_postgresql(C="42501", M="la règle « eigen » de la table"), "42501: eigen"),
+        (of_postgresql(C="42501", M='hush "hush"', R="exec_stmt_raise"), "42501"),
+        (of_mysql(1906, "The value for generated column 'a' in table 'b' has …"), "1906: a"),
+        (of_mysql(1348, "Column 'a' is not updatable"), "1348: a"),
         (of_postgresql(C="P0001", M='hush "hush"'), "P0001"),
     ],
 )
@@ -148,3 +162,29 @@ def test_what_is_said_in_other_words_is_left_out() -> None:
     error = exc.OperationalError("", None, psycopg.OperationalError("hush"))
     assert describe(error) == "OperationalError"
     assert describe(ValueError("hush")) == "ValueError"
+
+
+@pytest.mark.parametrize("table", ["builds", "builds_revisions"])
+def test_a_generated_column_that_the_model_does_not_declare_is_a_conflict(
+    make_host: Callable[..., Host],
+    database_url: str,
+    table: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = model_of()
+    host = make_host(database_url, model=model, history=history_of(model))
+    column, of_column = {"builds": ("title", "branch"), "builds_revisions": ("reason", "actor")}[
+        table
+    ]
+    host.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    generated = f"{column} VARCHAR(250) GENERATED ALWAYS AS ({of_column})"
+    kind = "VIRTUAL" if host.engine.dialect.name == "sqlite" else "STORED"
+    host.execute(f"ALTER TABLE {table} ADD COLUMN {generated} {kind}")
+    document = host.get().json
+    for query in ({}, {"dry_run": "true"}):
+        refused = host.put(document | {"title": "x"}, query_string=query | {"reason": "why"})
+        assert (refused.status_code, refused.json) == (409, {"error": BuildConflict.sentence})
+        assert caplog.messages[-1].endswith(f": {column})")
+    assert host.get().json == document
+    if table == "builds":
+        assert host.put(document | {"status": "error"}).status_code == 200

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
@@ -211,6 +212,9 @@ def test_what_a_receiver_changes_is_in_the_revision(kept: Host) -> None:
     assert kept.revisions().json[0]["changes"].keys() == {"status", "finished", "message"}
 
 
+#: A zero width space, a soft hyphen, a Hangul filler, blank Braille, a variation selector, a tag.
+UNSEEN = "\u200b\u00ad\u3164\u2800\ufe0f\U000e0067"
+
 REASONS: dict[str, tuple[str, str | None]] = {
     "plain": ("reason=worker+lost", "worker lost"),
     "percent_encoded": ("reason=worker%20lost%21", "worker lost!"),
@@ -223,6 +227,8 @@ REASONS: dict[str, tuple[str, str | None]] = {
     "empty": ("reason=", None),
     "bare": ("reason", None),
     "blank": ("reason=+%09%0A", None),
+    "unseen": (f"reason={quote(UNSEEN)}", None),
+    "seen": (f"reason={quote(UNSEEN + '🏴' + UNSEEN)}", f"{UNSEEN}🏴{UNSEEN}"),
     "nul": ("reason=a%00b", None),
     "not_utf_8": ("reason=%FF", None),
     "surrogate": ("reason=%ED%A0%80", None),

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from statistics import median
 from time import perf_counter
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 import sqlalchemy as sa
@@ -19,8 +20,8 @@ from sqlalchemy.dialects.mysql import DATETIME
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import DeclarativeBase, Session, relationship
 
-from flask_build_admin import BuildAdmin, BuildSchema, Choice, UnixTime, WholeNumber
-from flask_build_admin.exceptions import ConfigurationError
+from flask_build_admin import BuildAdmin, BuildSchema, Choice, Text, UnixTime, WholeNumber
+from flask_build_admin.exceptions import BuildNotFound, ConfigurationError
 from tests.support.databases import DATABASES
 from tests.support.hosts import ADMIN, OCTOCAT, URL, Build, Host, anybody, model_of, row_of
 from tests.support.statements import outline
@@ -506,3 +507,143 @@ def test_the_queue_does_not_grow_with_the_table(make_host: MakeHost, database_ur
             measured.append(perf_counter() - begun)
     assert median(times[1]) < 2 * median(times[0])
     assert peaks[1] < 1.1 * peaks[0]
+
+
+class Prefixed(sa.TypeDecorator[str]):
+    """Ids such as ``b-1``; any other raises what the code of a host may raise."""
+
+    impl = sa.Integer
+    cache_ok = True
+
+    def __init__(self, error: type[Exception] = ValueError) -> None:
+        super().__init__()
+        self.error = error
+
+    def process_bind_param(self, value: str | None, dialect: object) -> Any:
+        if value is None or (value.startswith("b-") and value[2:].isdecimal()):
+            return value and int(value[2:])
+        raise self.error("it is no id")
+
+    def process_result_value(self, value: Any, dialect: object) -> str:
+        return f"b-{value}"
+
+
+class Encoded(sa.TypeDecorator[str]):
+    """Ids that are percent-encoded in the JSON, and so may stand for what a database lacks."""
+
+    impl = sa.String(20)
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: object) -> str | None:
+        return value and unquote(value, errors="surrogatepass")
+
+    def process_result_value(self, value: Any, dialect: object) -> str:
+        return quote(value)
+
+
+class TextId(BuildSchema):
+    id = Text()
+
+
+class UuidId(BuildSchema):
+    id = fields.UUID(required=True)
+
+
+#: The schema of a host, and the type and a value of its ids.
+IDS: dict[str, tuple[type[BuildSchema], Any, Any]] = {
+    "integer": (BuildSchema, sa.Integer(), 1),
+    "big": (BuildSchema, sa.BigInteger(), 1),
+    "uuid": (UuidId, sa.Uuid(), uuid.UUID(int=1)),
+    "prefixed": (TextId, Prefixed(), "b-1"),
+    "failing": (TextId, Prefixed(RuntimeError), "b-1"),
+}
+
+#: No id of any of them.
+NO_IDS = (
+    "x",
+    "-1",
+    "1.5",
+    " 1",
+    "9" * 30,
+    "9" * 200,
+    "nan",
+    "\0",
+    "b-\0",
+    "b-x",
+    "",
+    "𝟙",
+    "x" * 300,
+)
+
+
+@pytest.mark.parametrize("sorted_by", ["created", "id"])
+@pytest.mark.parametrize("kind", IDS)
+def test_what_the_type_of_the_id_refuses_is_no_build(
+    make_host: MakeHost, database_url: str, kind: str, sorted_by: str
+) -> None:
+    schema, of_id, first = IDS[kind]
+    if sorted_by == "id":  # the query compares nothing else with it
+        meta = type("Meta", (), {"exclude": ("created",)})
+        schema = type("Schema", (schema,), {"Meta": meta})
+    key = sa.Column(of_id, primary_key=True, autoincrement=False)
+    rows = [row_of(id=first, status="running")]
+    host = make_host(database_url, model=model_of(id=key), schema=schema, rows=rows)
+    document = host.get(first).json
+    assert ids(queue(host)) == [document["id"]]
+    assert ids(queue(host, below=document["id"])) == []
+    for text in NO_IDS:
+        lost = queue(host, below=text)
+        assert (lost.status_code, lost.json) == (
+            404,
+            {"error": "below: there is no such build: begin anew."},
+        )
+    with host.app.app_context():
+        # The terminal decodes its arguments to lone surrogates, a path or a query never does.
+        for text in (*NO_IDS, "\ud800", "b-\udfff"):
+            with pytest.raises(BuildNotFound):
+                host.blueprint.store.find(text)
+            with pytest.raises(BuildNotFound):
+                host.blueprint.store.queue(below=text)
+
+
+def test_what_the_type_of_the_id_makes_unstorable_is_no_build(
+    make_host: MakeHost, database_url: str
+) -> None:
+    key: Any = sa.Column(Encoded(), primary_key=True, autoincrement=False)
+    rows = [row_of(id="1", status="running")]
+    host = make_host(database_url, model=model_of(id=key), schema=TextId, rows=rows)
+    with host.app.app_context():
+        for text in ("%00", "%ED%A0%80"):
+            with pytest.raises(BuildNotFound):
+                host.blueprint.store.find(text)
+            with pytest.raises(BuildNotFound):
+                host.blueprint.store.queue(below=text)
+    assert ids(queue(host)) == ["1"]
+
+
+@pytest.mark.parametrize("kind", ["prefixed", "failing"])
+def test_a_put_of_an_id_that_its_type_refuses_is_a_404(
+    make_host: MakeHost, database_url: str, kind: str
+) -> None:
+    schema, of_id, first = IDS[kind]
+    key = sa.Column(of_id, primary_key=True, autoincrement=False)
+    host = make_host(database_url, model=model_of(id=key), schema=schema, rows=[row_of(id=first)])
+    refused = host.put(OCTOCAT | {"id": "b-x", "title": "x"})
+    assert (refused.status_code, refused.json) == (404, {"error": "There is no such build."})
+    assert host.put(OCTOCAT | {"id": first, "title": "x"}).json["title"] == "x"
+
+
+@pytest.mark.parametrize("database", [on for on in DATABASES if on == "postgresql"], indirect=True)
+def test_a_text_that_the_column_refuses_is_no_build(make_host: MakeHost, database_url: str) -> None:
+    key = sa.Column(sa.Uuid(as_uuid=False), primary_key=True)
+    rows = [row_of(id=str(uuid.UUID(int=1)), status="running")]
+    host = make_host(database_url, model=model_of(id=key), schema=TextId, rows=rows)
+    assert [queue(host, below=text).status_code for text in ("x", "1", "{}")] == [404] * 3
+    assert len(ids(queue(host))) == 1
+
+
+def test_a_status_that_its_type_refuses_is_named(make_host: MakeHost, database_url: str) -> None:
+    model = model_of(status=sa.Column(Prefixed()))
+    host = make_host(database_url, model=model, rows=[row_of(status="b-1")])
+    with pytest.raises(ConfigurationError, match=r"statuses pending, running: pass"):
+        host.blueprint.store.queue()

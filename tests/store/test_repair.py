@@ -31,11 +31,13 @@ from sqlalchemy.orm import relationship, validates
 
 from flask_build_admin import BuildSchema, Text, UnixTime, WholeNumber
 from flask_build_admin.schema import AnyField
+from flask_build_admin.store import ChangeOptions
 from flask_build_admin.store.dberrors import converting_values
-from tests.support.databases import DATABASES
+from tests.support.databases import DATABASES, on_mariadb
 from tests.support.hosts import (
     ADMIN,
     OCTOCAT,
+    Build,
     Host,
     history_of,
     model_of,
@@ -563,6 +565,34 @@ def test_a_malformed_row_is_shown_and_can_be_put_back(malformed: Host, row: Malf
         assert document[row.member] == row.shown
     assert document == RUNNING | {row.member: document[row.member]}
     assert put_back(malformed) == document
+
+
+def test_the_host_reads_text_of_sqlite_as_before(make_host: MakeHost, sqlite_url: str) -> None:
+    host = make_host(sqlite_url)
+    host.execute("UPDATE builds SET title = CAST(x'ff' AS TEXT)")
+    assert fetch(host)["title"] == "\ufffd"
+    with host.engine.connect() as connection, pytest.raises(DBAPIError, match="UTF-8"):
+        connection.execute(sa.select(Build.title)).all()
+
+
+@on_mariadb
+def test_a_malformed_row_is_read_as_it_is_under_the_lock(
+    make_host: MakeHost, server_url: str
+) -> None:
+    status = sa.Enum("created", native_enum=False, length=20)
+    host = make_host(server_url, model=model_of(status=sa.Column(status)))
+    host.execute("UPDATE builds SET status = 'of another release'")
+    seen: list[Any] = []
+    with host.app.app_context():
+        host.session.execute(sa.text("SET innodb_snapshot_isolation = OFF"))
+        host.session.scalars(sa.select(host.model.title)).one()  # the transaction's snapshot
+        host.execute("UPDATE builds SET title = 'theirs'")
+        document = OCTOCAT | {"status": "of another release", "title": "theirs", "error": "lost"}
+        options = ChangeOptions(precondition=seen.append)
+        assert host.blueprint.store.overwrite(document, options).revision.changes.keys() == {
+            "error"
+        }
+    assert seen[0]["title"] == "theirs"
 
 
 @on(MALFORMED)

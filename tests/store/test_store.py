@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from sqlalchemy.orm import (
     validates,
 )
 
-from flask_build_admin import BuildSchema, BuildStore, build_updating
+from flask_build_admin import BuildSchema, BuildStore, Text, build_updating
 from flask_build_admin.exceptions import (
     BuildNotFound,
     ConfigurationError,
@@ -61,6 +60,58 @@ def test_the_precondition_sees_the_build_as_it_is(host: Host, octocat: dict[str,
         store.overwrite(octocat | {"status": "error"}, ChangeOptions(precondition=refuse))
     assert seen == [octocat]
     assert host.row() == octocat
+
+
+@pytest.mark.parametrize("changed", [{}, {"status": "error"}])
+def test_what_the_session_has_loaded_before_the_lock_is_read_again(
+    host: Host, changed: dict[str, Any]
+) -> None:
+    seen: list[Any] = []
+    with host.app.app_context():
+        loaded = host.session.get_one(Build, 1)
+        host.execute("UPDATE builds SET title = 'theirs'")
+        document = OCTOCAT | {"title": "theirs"} | changed
+        options = ChangeOptions(precondition=seen.append)
+        result = BuildStore(Build, host.session).overwrite(document, options)
+        assert loaded.title == "theirs"
+    assert seen == [OCTOCAT | {"title": "theirs"}]
+    assert result.revision.changes.keys() == changed.keys()
+    assert host.row() == document
+
+
+def test_what_the_host_has_left_pending_is_committed_with_a_read(host: Host) -> None:
+    with host.app.app_context():
+        host.session.get_one(Build, 1).title = "of the host"
+        found = BuildStore(Build, host.session).find("1")
+    assert found.document == host.row() == OCTOCAT | {"title": "of the host"}
+
+
+def test_an_id_that_the_database_takes_for_another_is_unknown(
+    make_host: MakeHost, sqlite_url: str
+) -> None:
+    class Schema(BuildSchema):
+        id = Text()
+
+    model = model_of(id=sa.Column(sa.String(9, collation="NOCASE"), primary_key=True))
+    host = make_host(sqlite_url, model=model, schema=Schema, rows=[row_of(id="abc")])
+    assert host.get("abc").status_code == 200
+    assert host.get("ABC").status_code == 404
+    assert host.put(row_of(id="ABC", status="error")).status_code == 404
+    assert host.row("abc") == row_of(id="abc")
+
+
+def test_a_number_that_the_driver_cannot_pass_on_is_a_conflict(
+    make_host: MakeHost, sqlite_url: str
+) -> None:
+    grow: Any = lambda build, key, value: value << 64  # noqa: E731
+    host = make_host(
+        sqlite_url,
+        model=model_of(grow=validates("parent")(grow)),
+        rows=[row_of("parent", parent=0)],
+    )
+    answer = host.put(OCTOCAT | {"parent": 1})
+    assert (answer.status_code, [*answer.json]) == (409, ["error"])
+    assert host.row()["parent"] == 0
 
 
 def test_a_null_that_the_document_leaves_alone_stays(
@@ -275,18 +326,6 @@ def test_a_database_without_row_locks_is_refused(host: Host) -> None:
         BuildStore(Build, lambda: Elsewhere()).overwrite(OCTOCAT)
 
 
-def test_a_connection_that_commits_every_statement_is_refused(hosted: Host) -> None:
-    autocommit = sa.create_engine(hosted.engine.url, isolation_level="AUTOCOMMIT")
-    optional = hosted.engine.execution_options(isolation_level="AUTOCOMMIT")
-    for engine in (autocommit, optional):
-        store = BuildStore(Build, partial(Session, engine))
-        assert store.find("1").document == OCTOCAT
-        with pytest.raises(ConfigurationError, match="than AUTOCOMMIT"):
-            store.overwrite(OCTOCAT | {"title": "x"}, ChangeOptions(dry_run=True))
-        assert hosted.row() == OCTOCAT
-    autocommit.dispose()
-
-
 def test_a_relationship_is_followed_where_the_build_has_come_to(
     make_host: MakeHost, database_url: str
 ) -> None:
@@ -466,6 +505,11 @@ def test_a_listener_that_fails_after_the_commit_is_answered_in_form(host: Host) 
     answer = host.put(OCTOCAT | {"title": "x"})
     assert answer.status_code == 500
     assert answer.json == {"error": "The server failed to handle the request."}
+    with pytest.raises(LookupError):
+        BuildStore(Build, host.session).overwrite(OCTOCAT)
+    assert not host.session().in_transaction()
+    sa.event.remove(host.session, "after_commit", fail)
+    assert BuildStore(Build, host.session).find("1").document == OCTOCAT
 
 
 @on_mariadb

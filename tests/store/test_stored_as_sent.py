@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from marshmallow import post_load
 from sqlalchemy.dialects.mysql import DATETIME
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import object_session, relationship, validates
+from sqlalchemy.orm import Session, object_session, relationship, validates
 from sqlalchemy.types import TypeDecorator
 
 from flask_build_admin import BuildSchema, Text, UnixTime, build_updating
@@ -264,6 +265,27 @@ def test_a_value_that_becomes_another_is_refused_and_nothing_is_stored(
     assert put_back(host) == document
 
 
+def test_a_value_that_a_hook_takes_out_is_refused(make_host: MakeHost, sqlite_url: str) -> None:
+    class Schema(BuildSchema):
+        @post_load
+        def forget(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
+            del values["title"]
+            return values
+
+    host = keeping(make_host, sqlite_url, model_of(), schema=Schema)
+    answer = host.put(OCTOCAT | {"title": "x", "status": "error"})
+    assert named(answer) == (400, {"title"})
+    assert host.row() == put_back(host) == OCTOCAT
+
+
+def test_a_number_may_be_stored_by_a_setter(make_host: MakeHost, sqlite_url: str) -> None:
+    parent = property(lambda build: build.kept, lambda build, value: setattr(build, "kept", value))
+    model = model_of("parent", kept=sa.Column(sa.BigInteger), parent=parent)
+    host = make_host(sqlite_url, model=model, rows=[row_of("parent", kept=0)])
+    answer = host.put(OCTOCAT | {"parent": 7})
+    assert (answer.status_code, answer.json) == (200, OCTOCAT | {"parent": 7})
+
+
 KEPT = [name for name in ALTERED if name != "ignored"]
 
 
@@ -350,6 +372,48 @@ def setter() -> type[Any]:
     return model_of("status", state=sa.Column(sa.String(20)), status=status)
 
 
+def other_object(event: str, touch: Callable[[Session, Any], None]) -> Callable[[], type[Any]]:
+    """Write from an event of another mapper, whose object is flushed together with the build."""
+
+    def make() -> type[Any]:
+        def free(build: Any, key: str, value: Any) -> Any:
+            if (session := object_session(build)) is not None:
+                touch(session, Worker)
+            return value
+
+        model = model_of(free=validates("status")(free))
+        worker = {
+            "__tablename__": "workers",
+            "id": sa.Column(sa.Integer, primary_key=True),
+            "jobs": sa.Column(sa.Integer, default=0),
+        }
+        Worker: Any = type("Worker", (model.__mro__[1],), worker)
+
+        @sa.event.listens_for(Worker.__table__, "after_create")
+        def add_one(table: Any, connection: Any, **_: Any) -> None:
+            connection.execute(table.insert().values(id=9))  # the sequence of PostgreSQL is at 1
+
+        @sa.event.listens_for(Worker, event)
+        def finish(mapper: Any, connection: Any, worker: Any) -> None:
+            connection.execute(sa.update(model.__table__).values(finished=FINISHED))
+
+        return model
+
+    return make
+
+
+def add_another(session: Session, worker: Any) -> None:
+    session.add(worker())
+
+
+def change_another(session: Session, worker: Any) -> None:
+    session.get_one(worker, 9).jobs = 1
+
+
+def delete_another(session: Session, worker: Any) -> None:
+    session.delete(session.get_one(worker, 9))
+
+
 WRITERS: dict[str, Callable[[], type[Any]]] = {
     "onupdate_value": onupdate_value,
     "onupdate_function": onupdate_function,
@@ -359,6 +423,9 @@ WRITERS: dict[str, Callable[[], type[Any]]] = {
     "attribute_event": attribute_event,
     "validates": validator,
     "setter": setter,
+    "after_insert_of_another": other_object("after_insert", add_another),
+    "after_update_of_another": other_object("after_update", change_another),
+    "after_delete_of_another": other_object("after_delete", delete_another),
 }
 
 
@@ -397,6 +464,21 @@ def test_what_is_written_beside_is_recorded_of_a_change_in_the_terminal(
     assert fetch(host)["finished"] == FINISHED
     assert changes_of(host)[-1].keys() >= {"status"}
     assert host.recorded()[-1]["after"]["finished"] == FINISHED
+
+
+@pytest.mark.parametrize("event", ["after_flush", "after_flush_postexec"])
+def test_what_a_listener_of_the_session_writes_is_returned_and_recorded(
+    make_host: MakeHost, database_url: str, event: str
+) -> None:
+    host = keeping(make_host, database_url, model_of())
+
+    def finish(session: Session, context: object) -> None:
+        session.connection().execute(sa.update(host.model.__table__).values(finished=FINISHED))
+
+    sa.event.listen(host.session, event, finish)
+    answer = host.put(SENT)
+    assert answer.json == fetch(host) == SENT | {"finished": FINISHED}
+    assert changes_of(host)[0].keys() == {"status", "finished"}
 
 
 def test_what_a_receiver_writes_is_returned_and_recorded(
