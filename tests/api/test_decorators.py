@@ -438,7 +438,8 @@ def test_a_transaction_that_the_decorator_begins_is_the_views(
         answer = host.put(document)
         assert (answer.status_code, answer.json) == (200, document)
         assert host.row() == document
-        assert host.undo(1).json == host.row() == OCTOCAT
+        [revision] = host.revisions().json
+        assert host.undo(revision["id"]).json == host.row() == OCTOCAT
         host.close()
 
 
