@@ -5,7 +5,7 @@ from functools import partial
 from threading import RLock
 from typing import Any, cast
 
-from flask import Request, Response, current_app, got_request_exception, make_response, request
+from flask import Response, current_app, got_request_exception, make_response
 from flask.typing import BeforeRequestCallable
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.datastructures import Headers
@@ -16,7 +16,7 @@ from ..auth import HostAuth, ViewDecorator
 from ..exceptions import BuildAdminError, DatabaseUnavailable, Problems
 from ..store.dberrors import describe
 from ..store.transactions import log, log_and_translate
-from .requests import limit_body
+from .requests import current_request, limit_body
 from .responses import refusal
 
 _STATE = "flask_build_admin.state"
@@ -78,7 +78,7 @@ class RequestGuard:
         """
 
         def protected(**values: Any) -> Response:
-            current = _current()
+            current = current_request()
             if current.method == "OPTIONS":
                 current.environ[_STATE] = RequestState()
                 hooked = self._run_hooks()
@@ -97,7 +97,7 @@ class RequestGuard:
 
         :returns: the refusal, or the response of a hook; None: the view may run.
         """
-        current, app = _current(), current_app._get_current_object()  # type: ignore[attr-defined]
+        current, app = current_request(), current_app._get_current_object()  # type: ignore[attr-defined]
         if id(app.view_functions.get(current.endpoint)) in self._views:
             return None  # it asks for itself
         if current.method == "OPTIONS":
@@ -115,7 +115,7 @@ class RequestGuard:
         :param values: the variables of the path.
         :returns: the response of the work, or the refusal; None: let in, and there is no work.
         """
-        current = _current()
+        current = current_request()
         state = current.environ[_STATE] = RequestState()
         state.work, state.asking = work, True
         limit_body(current, self._limit)
@@ -153,7 +153,7 @@ class RequestGuard:
 
     def _admit(self) -> Response | None:
         """Do the work of the current request, once."""
-        state: RequestState = _current().environ[_STATE]
+        state: RequestState = current_request().environ[_STATE]
         with state.working:
             state.authenticated |= state.asking
             if state.work is not None and state.asking and not state.begun:
@@ -211,11 +211,11 @@ class RequestGuard:
 
     def handle_server_error(self, error: Exception) -> Response:
         """Return a 500, before a handler of the host's can fail at it."""
-        return self._refuse(_current().environ.get(_STATE), 500, BuildAdminError.sentence)
+        return self._refuse(current_request().environ.get(_STATE), 500, BuildAdminError.sentence)
 
     def finalize_response(self, response: Response) -> Response:
         """Replace every response that is no 2xx, or that the auth has not let through."""
-        current = _current()
+        current = current_request()
         state: RequestState | None = current.environ.get(_STATE)
         if state is not None:
             own = state.response
@@ -264,13 +264,8 @@ class RequestGuard:
 
 def note_stored() -> None:
     """Note that the current request has stored a change."""
-    state: RequestState = _current().environ[_STATE]
+    state: RequestState = current_request().environ[_STATE]
     state.stored = True
-
-
-def _current() -> Request:
-    # Not the proxy: every access through it costs 1 % of a refusal.
-    return request._get_current_object()  # type: ignore[attr-defined,no-any-return]
 
 
 def _announce(error: Exception) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-from flask import Request
+from flask import Request, request
 from marshmallow import Schema, ValidationError, fields, validate
 from werkzeug.exceptions import (
     BadRequest,
@@ -126,6 +126,11 @@ def read_parameters(query: bytes, schema: Schema, ignored: Container[str]) -> di
     if messages:
         raise InvalidParameter({name: messages[name] for name in counts if name in messages})
     return values
+
+
+def current_request() -> Request:
+    """Return the current request itself: every access through the proxy costs 1 % of a refusal."""
+    return request._get_current_object()  # type: ignore[attr-defined,no-any-return]
 
 
 def limit_body(current: Request, limit: int) -> None:

@@ -14,7 +14,14 @@ from ..store.history import DEFAULT_REVISIONS
 from ..store.queue import DEFAULT_BUILDS
 from .guard import note_stored
 from .preconditions import Preconditions
-from .requests import PARAMETERS, REVISION_ID, read_body, read_parameters, refuse_body
+from .requests import (
+    PARAMETERS,
+    REVISION_ID,
+    current_request,
+    read_body,
+    read_parameters,
+    refuse_body,
+)
 from .responses import json_response, representation
 
 #: The characters, letters and digits apart, that a path need not quote (RFC 3986, section 3.3).
@@ -40,8 +47,7 @@ class BuildViews:
 
     def overwrite(self, **_: Any) -> Response:
         """Overwrite the build that the body has the id of."""
-        # Not the proxy: a dozen accesses through it cost more than parsing the body.
-        current: Request = request._get_current_object()  # type: ignore[attr-defined]
+        current = current_request()
         parameters = self._parameters(current, "overwrite")
         preconditions = Preconditions(current.environ, self._require_if_match)
         document = decode(read_body(current))
@@ -91,7 +97,7 @@ class BuildViews:
 
     def undo(self, build_id: str, revision_id: str, **_: Any) -> Response:
         """Undo one revision of a build."""
-        current: Request = request._get_current_object()  # type: ignore[attr-defined]
+        current = current_request()
         parameters = self._parameters(current, "undo")
         preconditions = Preconditions(current.environ, self._require_if_match)
         refuse_body(current)
