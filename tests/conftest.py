@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from tests.support.ci_servers import CiServer
 from tests.support.cluster import Cluster, run_cluster
 from tests.support.databases import DATABASES, SERVERS, own_database
+from tests.support.drivers import DRIVERS, Driver
 from tests.support.hosts import OCTOCAT, BuildRevision, Host
 from tests.support.rules import ruled_host
 
@@ -66,6 +67,18 @@ def server_urls() -> Iterator[dict[str, str]]:
             for name in DATABASES
             if name in SERVERS
         }
+
+
+@pytest.fixture(params=DRIVERS, ids=[driver.name for driver in DRIVERS])
+def driver(request: pytest.FixtureRequest) -> Driver:
+    """Each driver in turn."""
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def url(driver: Driver, server_urls: dict[str, str]) -> sa.URL:
+    """The URL of the driver's own server."""
+    return driver.url(server_urls[driver.server])
 
 
 @pytest.fixture(scope="module", params=DATABASES)

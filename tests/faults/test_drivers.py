@@ -31,16 +31,6 @@ ALIVE = {
 }
 
 
-@pytest.fixture(params=DRIVERS, ids=[driver.name for driver in DRIVERS])
-def driver(request: pytest.FixtureRequest) -> Driver:
-    return request.param  # type: ignore[no-any-return]
-
-
-@pytest.fixture
-def url(driver: Driver, server_urls: dict[str, str]) -> sa.URL:
-    return driver.url(server_urls[driver.server])
-
-
 class Driven(Host):
     """A host whose tables the tests reach by their own driver, and the blueprint by another.
 

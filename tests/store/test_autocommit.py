@@ -20,7 +20,7 @@ from flask_build_admin.exceptions import (
     PreconditionFailed,
 )
 from flask_build_admin.store import BuildStore, ChangeOptions
-from tests.support.drivers import DRIVERS, Driver, pooled
+from tests.support.drivers import Driver, pooled
 from tests.support.hosts import OCTOCAT, Build, Host, model_of
 
 MakeHost = Callable[..., Host]
@@ -84,16 +84,6 @@ OF_DRIVERS: dict[str, Ways] = {
     "mariadb": {"arguments": BY_ARGUMENTS["arguments"], "statement": by_statement},
     "mysql": BY_ARGUMENTS | {"statement": by_statement},
 }
-
-
-@pytest.fixture(params=DRIVERS, ids=[driver.name for driver in DRIVERS])
-def driver(request: pytest.FixtureRequest) -> Driver:
-    return request.param  # type: ignore[no-any-return]
-
-
-@pytest.fixture
-def url(driver: Driver, server_urls: dict[str, str]) -> sa.URL:
-    return driver.url(server_urls[driver.server])
 
 
 def test_a_server_that_commits_every_statement_is_refused(
