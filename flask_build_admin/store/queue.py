@@ -93,7 +93,9 @@ class BuildQueue:
         :raises BuildNotFound: there is no build ``below``.
         :raises ConfigurationError: the column or the database knows no such status.
         """
-        wanted = [self._unfinished, *self._bounds(database.codec.members, after, before)]
+        # SQLite takes NULL for a key that is no INTEGER, and no build can stand below such a row.
+        there = self._query.id.is_not(None)
+        wanted = [there, self._unfinished, *self._bounds(database.codec.members, after, before)]
         # SQLAlchemy remembers what it finds out about a statement, so there are these two only.
         top = self._ordered(self._query.every.where(*wanted), database)
         rest = top.where(self._below)

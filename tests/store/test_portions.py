@@ -305,3 +305,25 @@ def test_a_list_ends_where_nothing_more_is_taken(kept: Host, name: str) -> None:
         ) == []
     assert len(taken) == 3
     assert outline(sent) == ["BEGIN", *["SELECT"] * (1 if name == "queue" else 2), "COMMIT"]
+
+
+def test_rows_without_an_id_neither_repeat_the_list_nor_hide_the_rest(
+    make_host: MakeHost, sqlite_url: str
+) -> None:
+    model = model_of(id=sa.Column(sa.BigInteger, primary_key=True, autoincrement=False))
+    host = make_host(sqlite_url, model=model, rows=[])
+    copied = ", ".join(f'"{name}"' for name in OCTOCAT if name != "id")
+    with host.engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE builds")
+        # As a host may have written it: SQLite takes NULL for such a key.
+        connection.exec_driver_sql(f"CREATE TABLE builds (id BIGINT PRIMARY KEY, {copied})")
+        connection.execute(sa.insert(model), running(40))
+        nameless = f"INSERT INTO builds (id, {copied}) SELECT NULL, {copied} FROM builds"
+        connection.exec_driver_sql(f"{nameless} WHERE id > 20")
+
+    def stop(build: Any) -> None:
+        assert len(taken) < 100
+        taken.append(build)
+
+    taken: list[Any] = []
+    assert ids_of(host.blueprint.store, stop, limit=1000) == [*range(40, 0, -1)]
