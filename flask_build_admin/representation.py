@@ -108,23 +108,29 @@ class EncodedList:
         self._length = len(b"[]\n")
         self._parts: list[bytes] = []
         self._part = bytearray(b"[")
-        self.count = 0
-        #: The member ``id`` of the last item.
+        self._count = 0
+        #: The id of the last item.
         self.last_id: Any = None
         #: Whether there was no room for an item.
         self.full = False
 
-    def append(self, document: Document) -> bool:
-        """Append an item, if there is room for it."""
-        if self.count < self._limit:
-            item = b"," * (self.count > 0) + _encoder.encode(document).encode()
-            if not self.count or self._length + len(item) <= self._max_length:
+    def append(self, document: Document | None, item_id: Any) -> bool:
+        """Append an item, if there is room for it; None only counts as one."""
+        if self._count < self._limit:
+            item = b""
+            if document is not None:
+                item = b"," * (not self._empty) + _encoder.encode(document).encode()
+            if self._empty or self._length + len(item) <= self._max_length:
                 self._add(item)
-                self.count += 1
-                self.last_id = document["id"]
+                self._count += 1
+                self.last_id = item_id
                 return True
         self.full = True
         return False
+
+    @property
+    def _empty(self) -> bool:
+        return self._length == len(b"[]\n")
 
     def _add(self, item: bytes) -> None:
         self._length += len(item)

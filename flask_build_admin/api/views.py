@@ -75,7 +75,7 @@ class BuildViews:
             # One more than asked for shows whether there is a next page.
             limit=limit + 1,
             before=parameters.get("before"),
-            take=lambda revision: page.append(revision.document),
+            take=lambda revision: page.append(revision.document, revision.id),
         )
         next_page = _page_url({"limit": limit, "before": page.last_id}) if page.full else None
         return json_response(page.body, next_page)
@@ -85,14 +85,13 @@ class BuildViews:
         parameters = {"limit": DEFAULT_BUILDS} | self._parameters(request, "queue")
         if not self._store.has_queue:
             raise BuildNotFound("This server has no queue of builds.")
-        page = EncodedList(parameters["limit"], self._max_list_length)
+        limit = parameters["limit"]
+        page = EncodedList(limit, self._max_list_length)
         try:
-            self._store.queue(**parameters, take=page.append)
+            self._store.queue(**parameters | {"limit": limit + 1, "take": page.append})
         except BuildNotFound as error:
             raise BuildNotFound("below: there is no such build: begin anew.") from error
-        next_page = None
-        if page.full or page.count == parameters["limit"]:
-            next_page = _page_url(parameters | {"below": page.last_id})
+        next_page = _page_url(parameters | {"below": page.last_id}) if page.full else None
         return json_response(page.body, next_page)
 
     def undo(self, build_id: str, revision_id: str, **_: Any) -> Response:

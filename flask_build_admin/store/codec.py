@@ -190,7 +190,10 @@ class BuildCodec:
 
     def dump_id(self, build_id: Any) -> Any:
         """Return the member ``id`` of the build that has this id."""
-        return self._id.field.serialize(self._id.name, {self._id.attribute: build_id})
+        try:
+            return self._id.field.serialize(self._id.name, {self._id.attribute: build_id})
+        except _UNDUMPABLE:
+            return str(build_id)
 
     def dump_member(self, build: Any, key: str) -> Any:
         """Return one member of a build as its field dumps it, without the hooks of the schema."""

@@ -15,13 +15,16 @@ from ..schema import UnixTime, WholeNumber, to_unix_time
 from .codec import BuildCodec, LoadedBuild
 from .locking import Database
 from .mapping import column_of, mapper_of, python_type
-from .portions import next_portion
+from .portions import FIRST_BUILDS, MAX_PORTION, next_portion
 from .transactions import flush_bind
 
 _COLUMNS = ("id", "build_id", "at", "actor", "reason", "before", "after")
 
 #: The largest id that a revision can have.
 MAX_REVISION_ID = 2**63 - 1
+
+#: How many builds a revision needs the memory of: it has two, which are also read as text.
+_BUILDS = 3
 
 #: The default number of revisions in a list.
 DEFAULT_REVISIONS = 50
@@ -167,16 +170,13 @@ class BuildHistory:
         return found.before, found.after
 
     def newest(
-        self, database: Database, build_id: Any, limit: int, before: int | None, first: int
+        self, database: Database, build_id: Any, limit: int, before: int | None
     ) -> Iterator[Revision]:
-        """Read the newest revisions of a build, of those with an id below ``before``.
-
-        :param first: how many revisions the first statement reads.
-        """
-        size = first
+        """Read the newest revisions of a build, of those with an id below ``before``."""
+        size = FIRST_BUILDS // _BUILDS
         while limit > 0:
             asked = min(size, limit)
-            count, before, revisions, size = self._read(database, build_id, asked, before, first)
+            count, before, revisions, size = self._read(database, build_id, asked, before)
             limit -= len(revisions)
             while revisions:
                 yield revisions.pop(0)
@@ -184,7 +184,7 @@ class BuildHistory:
                 return
 
     def _read(
-        self, database: Database, build_id: Any, limit: int, before: int | None, first: int
+        self, database: Database, build_id: Any, limit: int, before: int | None
     ) -> tuple[int, int | None, list[Revision], int]:
         """Read some revisions.
 
@@ -200,7 +200,7 @@ class BuildHistory:
             for row in rows
             if _same_build(database.codec, row.build_id, build_id)
         ]
-        size = next_portion([[row.before, row.after] for row in rows], first)
+        size = next_portion([[row.before, row.after] for row in rows], MAX_PORTION // _BUILDS)
         return len(rows), rows[-1].id if rows else before, revisions, size
 
     def _check_columns(self, id_column: sa.Column[Any] | None) -> None:

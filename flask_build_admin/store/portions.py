@@ -6,7 +6,10 @@ from typing import Any
 
 #: How many builds the first statement reads, while nothing is known of their size. The driver and
 #: the session hold all of them at once: a build of 256 KiB of text may need five times as much.
-FIRST_BUILDS = 12
+FIRST_BUILDS = 9
+
+#: The most builds that a later statement reads: they may be larger than the last ones.
+MAX_PORTION = 24
 
 #: The memory that the rows of a later statement may need, in bytes, if they are like the last ones.
 _MEMORY = 1024 * 1024
@@ -15,13 +18,12 @@ _MEMORY = 1024 * 1024
 _CONTAINERS = frozenset({dict, list})
 
 
-def next_portion(rows: Collection[Any], first: int) -> int:
-    """Return how many rows to read next: twice as many as at first, or fewer if they are large.
+def next_portion(rows: Collection[Any], most: int) -> int:
+    """Return how many rows to read next: the most, or fewer if they are large.
 
     :param rows: those that were just read, as lists or dictionaries.
-    :param first: how many rows the first statement read.
     """
-    return max(1, min(2 * first, _MEMORY * len(rows) // (_memory_of(rows) or 1)))
+    return max(1, min(most, _MEMORY * len(rows) // (_memory_of(rows) or 1)))
 
 
 def _memory_of(rows: Collection[Any]) -> int:

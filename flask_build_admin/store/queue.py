@@ -4,13 +4,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import suppress
 from copy import copy
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 from marshmallow import ValidationError
 from sqlalchemy import (
     ColumnElement,
     Integer,
-    ScalarResult,
     Select,
     and_,
     bindparam,
@@ -20,7 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import StatementError
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import aliased
 from sqlalchemy.orm.attributes import instance_dict
 
 from ..exceptions import BuildNotFound, ConfigurationError, InvalidParameter, require_names
@@ -30,7 +29,7 @@ from .dberrors import Unreadable, converting_values, is_unknown_value
 from .limits import add_limits
 from .locking import BuildQuery, Database
 from .mapping import column_of, expression_of, member_of
-from .portions import next_portion
+from .portions import FIRST_BUILDS, MAX_PORTION, next_portion
 from .transactions import forget_changes, log
 
 #: The statuses of an unfinished build, in the contract.
@@ -38,14 +37,6 @@ UNFINISHED = ("pending", "running")
 
 #: The default number of builds in a list, and the greatest.
 DEFAULT_BUILDS, MAX_BUILDS = 100, 1000
-
-
-class _Portion(NamedTuple):
-    """Builds that are read at once."""
-
-    query: Select[Any]
-    #: Of its parameters: the id of the build below which they stand, and the most of them.
-    values: dict[str, Any]
 
 
 class BuildQueue:
@@ -85,39 +76,39 @@ class BuildQueue:
         before: int | None,
         below: Any,
         on_unreadable: Callable[[Any, str], None] | None,
-        first: int,
-    ) -> Iterator[Document]:
+    ) -> Iterator[tuple[Any, Document | None]]:
         """Read the unfinished builds, the last created first; see ``BuildStore.queue``.
 
-        :param first: how many builds the first statement reads.
+        Their ids and their order are those of one moment, whatever happens while they are read.
+
+        :returns: the id of each, as it is dumped, and its document; None: it cannot be read, or is
+            no longer unfinished.
         :raises BuildNotFound: there is no build ``below``.
         :raises ConfigurationError: the column or the database knows no such status.
         """
-        # SQLite takes NULL for a key that is no INTEGER, and no build can stand below such a row.
+        # SQLite takes NULL for a key that is no INTEGER, and no path leads to such a row.
         there = self._query.id.is_not(None)
         wanted = [there, self._unfinished, *self._bounds(database.codec.members, after, before)]
-        # SQLAlchemy remembers what it finds out about a statement, so there are these two only.
-        top = self._ordered(self._query.every.where(*wanted), database)
-        rest = top.where(self._below)
-        # The next builds stand below the last of these that was not deleted meanwhile.
-        starts, size = [below], first
-        while limit > 0:
-            start, asked = starts[-1], min(size, limit)
-            portion = _Portion(top if start is None else rest, {"below": start, "limit": asked})
-            ids, documents, size = self._read(database, portion, on_unreadable, first)
-            starts += ids
-            limit -= len(documents)
-            while documents:
-                yield documents.pop(0)
-            if len(ids) == asked:
-                continue
-            if ids or start is None or self._exists(database, start):
-                return
-            starts.pop()
-            if not starts:
-                raise BuildNotFound
+        ids = self._ids(database, wanted, limit, below)
+        # The id as the database has it: a hybrid may be another value in Python.
+        query = self._query.every.add_columns(self._query.id)
+        query = query.where(self._query.id.in_(bindparam("ids", expanding=True)), *wanted)
+        size = FIRST_BUILDS
+        while ids:
+            portion, ids = ids[:size], ids[size:]
+            documents, size = self._read(database, query, portion, on_unreadable)
+            for build_id in portion:
+                document = documents.pop(build_id, None)
+                dumped = database.codec.dump_id(build_id) if document is None else document["id"]
+                yield dumped, document
 
-    def _ordered(self, query: Select[Any], database: Database) -> Select[Any]:
+    def _ids(
+        self, database: Database, wanted: Sequence[ColumnElement[bool]], limit: int, below: Any
+    ) -> Sequence[Any]:
+        query = select(self._query.id).where(*wanted)
+        values = {"limit": limit}
+        if below is not None:
+            query, values["below"] = query.where(self._below), below
         order = [self._query.id.desc()]
         if self._created is not None:
             newest = self._created.desc()
@@ -125,67 +116,63 @@ class BuildQueue:
             if nullable and database.bind.dialect.name == "postgresql":
                 newest = newest.nulls_last()  # as the other databases do
             order.insert(0, newest)
-        return query.order_by(*order).limit(bindparam("limit", type_=Integer))
+        query = query.order_by(*order).limit(bindparam("limit", type_=Integer))
+        try:
+            ids = database.session.scalars(query, values).all()
+            if not ids and below is not None and not self._exists(database, below):
+                raise BuildNotFound
+        except (StatementError, OverflowError, UnicodeEncodeError) as error:
+            if not is_unknown_value(error):
+                raise
+            if below is not None:
+                raise BuildNotFound from error
+            raise ConfigurationError(
+                f"The database does not know each of the statuses {', '.join(self._statuses)}: pass"
+                " queue_statuses=, those that it knows."
+            ) from error
+        return ids
 
     def _read(
         self,
         database: Database,
-        portion: _Portion,
+        query: Select[Any],
+        ids: Sequence[Any],
         on_unreadable: Callable[[Any, str], None] | None,
-        first: int,
-    ) -> tuple[Sequence[Any], list[Document], int]:
-        """Return the ids of some builds, those that can be read, and how many to read next.
+    ) -> tuple[dict[Any, Document], int]:
+        """Return some builds by their ids, and how many to read next.
 
         What getters have written while a build was dumped is forgotten before the next statement,
         which would flush it.
         """
         session, _, codec = database
-        found = self._execute(session, portion)
         try:
             with converting_values:
-                builds = found.unique().all()
-                documents = [codec.dump(build) for build in builds]
-            ids: Sequence[Any] = [getattr(build, self._id) for build in builds]
-            size = next_portion([instance_dict(build) for build in builds], first)
+                found = session.execute(query, {"ids": ids}).unique().all()
+                documents = {build_id: codec.dump(build) for build, build_id in found}
+            rows: list[Any] = [instance_dict(build) for build, _ in found]
         except Unreadable:
             # One by one: a build that cannot be read hides no other.
-            forget_changes(session)
-            only_ids = portion.query.with_only_columns(self._query.id)
-            ids = self._execute(session, portion._replace(query=only_ids)).all()
-            documents = [*self._one_by_one(database, ids, on_unreadable)]
-            size = next_portion(documents, first)
+            documents = dict(self._one_by_one(database, ids, on_unreadable))
+            rows = [*documents.values()]
         forget_changes(session)
-        return ids, documents, size
+        return documents, next_portion(rows, MAX_PORTION)
 
     def _one_by_one(
         self,
         database: Database,
         ids: Iterable[Any],
         on_unreadable: Callable[[Any, str], None] | None,
-    ) -> Iterator[Document]:
+    ) -> Iterator[tuple[Any, Document]]:
         for build_id in ids:
             forget_changes(database.session)
             try:
                 # BuildNotFound: somebody has just deleted it.
                 with suppress(BuildNotFound), converting_values:
-                    yield self._query.find(database, build_id)[1]
+                    yield build_id, self._query.find(database, build_id)[1]
             except Unreadable as error:
                 log.warning("build %r cannot be read: %s", build_id, error)
                 if on_unreadable is not None:
                     on_unreadable(build_id, str(error))
-
-    def _execute(self, session: Session, portion: _Portion) -> ScalarResult[Any]:
-        try:
-            return session.scalars(*portion)
-        except (StatementError, OverflowError, UnicodeEncodeError) as error:
-            if not is_unknown_value(error):
-                raise
-            if portion.values["below"] is not None:
-                raise BuildNotFound from error
-            raise ConfigurationError(
-                f"The database does not know each of the statuses {', '.join(self._statuses)}: pass"
-                " queue_statuses=, those that it knows."
-            ) from error
 
     def _exists(self, database: Database, build_id: Any) -> bool:
         found = select(self._query.id).where(self._query.id == build_id)

@@ -1,7 +1,7 @@
 """``BuildStore``: find, overwrite, undo and list builds, without HTTP."""
 
-from collections.abc import Callable, Collection, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Collection
+from typing import Any
 from weakref import WeakSet
 
 from marshmallow import ValidationError, fields
@@ -18,14 +18,10 @@ from .limits import add_limits, not_blank
 from .locking import BuildQuery, Database
 from .mapping import column_of, mapper_of, member_of
 from .misfits import check_members
-from .portions import FIRST_BUILDS
 from .queue import DEFAULT_BUILDS, UNFINISHED, BuildQueue
 from .transactions import FlushRouting, begin, flush_bind, reading, rollback, transaction
 
 _NO_OPTIONS = ChangeOptions()
-
-
-_Item = TypeVar("_Item")
 
 
 class BuildStore:
@@ -172,8 +168,13 @@ class BuildStore:
             database = self._database(session)
             value = database.codec.load_id(build_id)
             self._query.find(database, value)
-            first = limit if take is None else FIRST_BUILDS // 3  # each has two builds, and as JSON
-            return _hand_over(history.newest(database, value, limit, before, first), take)
+            revisions = []
+            for revision in history.newest(database, value, limit, before):
+                if take is None:
+                    revisions.append(revision)
+                elif not take(revision):
+                    break
+            return revisions
 
     @property
     def has_history(self) -> bool:
@@ -193,18 +194,19 @@ class BuildStore:
         before: int | None = None,
         below: str | None = None,
         on_unreadable: Callable[[Any, str], None] | None = None,
-        take: Callable[[Document], bool] | None = None,
+        take: Callable[[Document | None, Any], bool] | None = None,
     ) -> list[Document]:
         """Return the unfinished builds, the last created first.
 
-        :param limit: the most builds to return.
+        :param limit: the most builds to return, those that cannot be read included.
         :param after: only builds created later than this UNIX epoch second.
         :param before: only builds created earlier than this UNIX epoch second.
         :param below: only builds that stand below the build with this id, as text.
         :param on_unreadable: called with the id of a build that cannot be read, and what is wrong.
             The list lacks it, and the log has a line.
-        :param take: called with each build instead of returning it, until it returns False. So no
-            more than a few of them are in memory at once.
+        :param take: called with each build and its id instead of returning it, until it returns
+            False; with None if it cannot be read, or is no longer unfinished. So no more than a few
+            of them are in memory at once.
         :raises InvalidParameter: the host has no ``created`` to filter by.
         """
         if self._queue is None:
@@ -214,9 +216,15 @@ class BuildStore:
             database = self._database(session)
             start = None if below is None else database.codec.load_id(below)
             begin(session)
-            first = limit if take is None else FIRST_BUILDS
-            builds = self._queue.newest(database, limit, after, before, start, on_unreadable, first)
-            return _hand_over(builds, take)
+            documents = []
+            builds = self._queue.newest(database, limit, after, before, start, on_unreadable)
+            for dumped_id, document in builds:
+                if take is not None:
+                    if not take(document, dumped_id):
+                        break
+                elif document is not None:
+                    documents.append(document)
+            return documents
 
     def limited_schema(self) -> BuildSchema:
         """Return the schema with the limits of the columns, on the database in use."""
@@ -290,12 +298,3 @@ class BuildStore:
             add_limits(field, self._reason_column, dialect)
             self._reasons[dialect.name] = field
         return self._reasons[dialect.name]
-
-
-def _hand_over(items: Iterator[_Item], take: Callable[[_Item], bool] | None) -> list[_Item]:
-    if take is None:
-        return [*items]
-    for item in items:
-        if not take(item):
-            break
-    return []

@@ -24,6 +24,9 @@ MIB = 1024 * 1024
 LONGEST = 8 * MIB
 SIZE = 255_000
 
+#: Python needs four bytes for each of its characters, because one of them needs four.
+MESSAGE = "\U0001f389" + "m" * (SIZE - 4)
+
 BUILDS = 1000
 REVISIONS = 200
 
@@ -42,7 +45,7 @@ def server(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def fill(connection: sa.Connection) -> None:
     if connection.dialect.name == "mysql":
         connection.exec_driver_sql("ALTER TABLE builds MODIFY message MEDIUMTEXT")
-    large = OCTOCAT | {"status": "running", "message": "m" * SIZE}
+    large = OCTOCAT | {"status": "running", "message": MESSAGE}
     for number in range(2, BUILDS + 2):
         connection.execute(sa.insert(Build), large | {"id": number, "number": number})
     row = {

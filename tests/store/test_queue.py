@@ -100,7 +100,7 @@ def test_a_page_goes_on_where_the_one_before_has_ended(queued: Host, limit: int)
         assert len(page.json) <= limit
         seen += ids(page)
         link = page.headers.get("Link", "")
-        assert link.endswith('>; rel="next"') == (len(page.json) == limit)
+        assert link.endswith('>; rel="next"') == (len(page.json) == limit and seen[-1] != 1)
         url = link.removeprefix("<").partition(">")[0]
         assert not url or url.startswith(f"{QUEUE}?limit={limit}&before=500&below=")
     assert seen == [2, 8, 6, 4, 1]
@@ -120,11 +120,12 @@ def test_a_page_goes_on_after_a_build_that_was_repaired_meanwhile(queued: Host) 
     assert ids(queue(queued, below=1)) == []
 
 
-def test_one_statement_reads_no_more_than_the_limit(queued: Host) -> None:
+def test_no_statement_reads_more_than_the_limit(queued: Host) -> None:
     with queued.statements() as sent:
         assert len(ids(queue(queued, limit=2))) == 2
-    assert outline(sent) == ["BEGIN", "SELECT", "COMMIT"]
+    assert outline(sent) == ["BEGIN", "SELECT", "SELECT", "COMMIT"]
     assert "LIMIT" in sent[1]
+    assert ".id IN (" in sent[2]
 
 
 class Status(enum.Enum):
@@ -182,7 +183,7 @@ def test_a_host_with_other_columns(make_host: MakeHost, database_url: str) -> No
     expected = [str(uuid.UUID(int=number)) for number in (7, 2, 3, 1, 6, 5)]
     with host.statements() as sent:
         answer = queue(host)
-    assert len(sent) == 3
+    assert outline(sent) == ["BEGIN", "SELECT", "SELECT", "COMMIT"]
     assert ids(answer) == expected
     assert answer.json[0]["repo"] == "octocat"
     assert answer.json[0]["status"] == "WAITING"
