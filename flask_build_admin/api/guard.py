@@ -5,7 +5,7 @@ from functools import partial
 from threading import RLock
 from typing import Any, cast
 
-from flask import Response, current_app, got_request_exception, make_response
+from flask import Request, Response, current_app, got_request_exception, make_response
 from flask.typing import BeforeRequestCallable
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.datastructures import Headers
@@ -64,7 +64,8 @@ class RequestGuard:
         self._auth = HostAuth(auth, self._admit)
         self._limit = limit
         self._rollback = rollback
-        self._views: set[int] = set()
+        #: What the blueprint's own view functions protect.
+        self._views: dict[int, Callable[[Request, Mapping[str, Any]], Response]] = {}
         #: The host's hooks of the blueprint. They run once the auth has agreed.
         self.hooks: list[BeforeRequestCallable] = []
 
@@ -77,45 +78,49 @@ class RequestGuard:
         :param options: returns the response to ``OPTIONS``, which needs no authentication.
         """
 
-        def protected(**values: Any) -> Response:
-            current = current_request()
+        def serve(current: Request, values: Mapping[str, Any]) -> Response:
             if current.method == "OPTIONS":
                 current.environ[_STATE] = RequestState()
                 hooked = self._run_hooks()
                 return options() if hooked is None else hooked
             outer: RequestState | None = current.environ.get(_STATE)
-            response = self._ask(values, partial(view, current.method, **values))
+            response = self._ask(current, values, partial(view, current.method, **values))
             if outer is not None and outer.asking:  # a receiver has called this view
                 current.environ[_STATE] = outer
-            return cast(Response, response)
+            return response  # type: ignore[return-value]
 
-        self._views.add(id(protected))
+        def protected(**values: Any) -> Response:
+            return serve(current_request(), values)
+
+        self._views[id(protected)] = serve
         return protected
 
     def authenticate(self) -> Response | None:
-        """Ask the auth about a view that the host has added to the blueprint, and run the hooks.
+        """Call a view of the blueprint, or ask the auth about one that the host has added to it.
 
-        :returns: the refusal, or the response of a hook; None: the view may run.
+        :returns: the response of the view, the refusal, or the response of a hook; None: the host's
+            view may run.
         """
         current, app = current_request(), current_app._get_current_object()  # type: ignore[attr-defined]
-        if id(app.view_functions.get(current.endpoint)) in self._views:
-            return None  # it asks for itself
+        values = current.view_args or {}
+        function = app.view_functions.get(current.url_rule.endpoint)  # type: ignore[union-attr]
+        if serve := self._views.get(id(function)):
+            return serve(current, values)  # here, because Flask would take longer
         if current.method == "OPTIONS":
             # Here, because a hook of a blueprint within this one could make another method of it.
             hooked = self._run_hooks()
             return app.make_default_options_response() if hooked is None else hooked
-        refused = self._ask(current.view_args or {})
+        refused = self._ask(current, values)
         return self._run_hooks() if refused is None else refused
 
     def _ask(
-        self, values: Mapping[str, Any], work: partial[Response] | None = None
+        self, current: Request, values: Mapping[str, Any], work: partial[Response] | None = None
     ) -> Response | None:
         """Call the host's decorator, with the work in it.
 
         :param values: the variables of the path.
         :returns: the response of the work, or the refusal; None: let in, and there is no work.
         """
-        current = current_request()
         state = current.environ[_STATE] = RequestState()
         state.work, state.asking = work, True
         limit_body(current, self._limit)
@@ -126,8 +131,10 @@ class RequestGuard:
                 state.asking = False
                 with state.working:
                     pass  # a change is stored or refused, whoever still waits for it
-            admitted = returned is None and state.authenticated
-            response = state.response if admitted else _as_response(returned)
+            if returned is None and state.authenticated:
+                returned = state.response
+            elif not isinstance(returned, WerkzeugResponse):
+                returned = _as_response(returned)
         except Exception as error:
             if state.stored:
                 return self._keep(state, f"raised {describe(error)}")
@@ -144,12 +151,12 @@ class RequestGuard:
             raise
         if state.error is not None:
             raise state.error  # for Flask to log, as the decorator has hidden it
-        if response is None or _is_untouched(response, state):
-            return state.response
+        if returned is state.response and (returned is None or _is_untouched(state, returned)):
+            return returned
         if state.stored:
             return self._keep(state, "returned something else")
-        state = current.environ[_STATE] = RequestState()
-        return self._refuse_as(state, response)
+        state.authenticated = False
+        return self._refuse_as(state, returned)
 
     def _admit(self) -> Response | None:
         """Do the work of the current request, once."""
@@ -287,15 +294,12 @@ def _succeeds(response: WerkzeugResponse) -> bool:
     return response.status_code < 300 or response.status_code == 304
 
 
-def _is_untouched(response: WerkzeugResponse, state: RequestState) -> bool:
-    own = response is state.response
-    return own and (response.status_code, response.response) == state.made
+def _is_untouched(state: RequestState, response: Response) -> bool:
+    return (response.status_code, response.response) == state.made
 
 
 def _as_response(returned: Any) -> WerkzeugResponse:
     """Make a response of what a decorator of the host's returned."""
-    if isinstance(returned, WerkzeugResponse):  # as most do: make_response() takes longer
-        return returned
     try:
         return make_response(returned)
     except TypeError:  # nothing, or nothing that Flask can make a response of

@@ -12,6 +12,12 @@ from ..exceptions import DatabaseUnavailable, Problems, plain
 #: The headers of a response of the host's that a client needs. All others are dropped.
 _KEPT = frozenset({"www-authenticate", "retry-after", "allow", "set-cookie", "vary"})
 
+#: What a refusal must have, if the host's response does not, by its status.
+_ADDED = {
+    401: ("WWW-Authenticate", "Bearer"),
+    503: ("Retry-After", str(DatabaseUnavailable.retry_after)),
+}
+
 #: The headers of every response with a body. No cache may store it: the build may have changed.
 _HEADERS = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
 
@@ -43,14 +49,15 @@ def refusal(status: int, sentence: str, fields: Problems | None, host: Headers |
     """Make a response that is no 2xx, with what a client needs of the host's own headers."""
     body = _cached(sentence) if fields is None else _refusal(sentence, fields)
     headers = [*_HEADERS]
-    if host is not None:
-        headers += [(name, value) for name, value in host if name.lower() in _KEPT]
-    response = _response(body, status, headers)
-    if status == 401:
-        response.headers.setdefault("WWW-Authenticate", "Bearer")
-    elif status == 503:
-        response.headers.setdefault("Retry-After", str(DatabaseUnavailable.retry_after))
-    return response
+    added = _ADDED.get(status)
+    for name, value in host or ():
+        if (known := name.lower()) in _KEPT:
+            headers.append((name, value))
+            if added is not None and known == added[0].lower():
+                added = None
+    if added is not None:
+        headers.append(added)
+    return _response(body, status, headers)
 
 
 def _response(body: bytes | list[bytes], status: int, headers: list[tuple[str, str]]) -> Response:
