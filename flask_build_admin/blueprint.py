@@ -12,7 +12,8 @@ from flask.sansio.app import App
 from flask.sansio.scaffold import setupmethod
 from flask.typing import BeforeRequestCallable
 from sqlalchemy.orm import Session
-from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.exceptions import MethodNotAllowed, NotFound
+from werkzeug.routing import PathConverter
 
 from .api.guard import RequestGuard
 from .api.requests import PARAMETERS
@@ -24,9 +25,13 @@ from .exceptions import ConfigurationError, require_names
 from .schema import BuildSchema
 from .store import BuildStore
 from .store.queue import UNFINISHED
+from .store.store import CLEAN_STATUS
 from .store.transactions import log
 
 View = Callable[..., Response]
+
+#: The name of the converter of paths that nobody has, in the routing of the app.
+_ANY_PATH = "flask_build_admin_path"
 
 Hook = TypeVar("Hook", bound=BeforeRequestCallable)
 
@@ -35,9 +40,10 @@ class BuildAdmin(Blueprint):
     """The admin build routes, as a blueprint to register on a Flask app.
 
     ``PUT <prefix>/build`` overwrites a whole build, ``GET <prefix>/build/<id>`` returns one, ``GET
-    <prefix>/builds/queue`` lists those that are pending or running. With a ``history``, ``GET
-    <prefix>/build/<id>/revisions`` lists the changes of one, and ``POST
-    <prefix>/build/<id>/revisions/<revision>/undo`` restores what one of them changed.
+    <prefix>/builds/queue`` lists those that are pending or running, ``PUT <prefix>/clean`` finishes
+    them. With a ``history``, ``GET <prefix>/build/<id>/revisions`` lists the changes of one, ``GET
+    <prefix>/revisions`` those of all, ``POST <prefix>/build/<id>/revisions/<revision>/undo``
+    restores what one of them changed, and ``POST <prefix>/revisions/undo`` what a batch changed.
 
     :param model: the host's mapped class.
     :param session: a callable that returns the current ``Session``, such as ``db.session``.
@@ -51,6 +57,7 @@ class BuildAdmin(Blueprint):
     :param require_reason: whether a change without ``?reason=`` is refused with 400.
     :param queue_statuses: of unfinished builds, as the member ``status`` has them; empty: there is
         no queue.
+    :param clean_status: of a build that was cleaned, as the member ``status`` has it.
     :param auth_parameters: names of query parameters that ``auth`` reads; any other that the
         blueprint does not know is refused with 400.
     :param max_content_length: of a body, in bytes, at least 1.
@@ -77,6 +84,7 @@ class BuildAdmin(Blueprint):
         require_if_match: bool = False,
         require_reason: bool = False,
         queue_statuses: Collection[str] = UNFINISHED,
+        clean_status: str = CLEAN_STATUS,
         auth_parameters: Collection[str] = (),
         max_content_length: int = 262_144,
         max_list_length: int = 8_388_608,
@@ -110,6 +118,7 @@ class BuildAdmin(Blueprint):
             history=history,
             require_reason=require_reason,
             queue_statuses=queue_statuses,
+            clean_status=clean_status,
         )
         self._guard = RequestGuard(auth, max_content_length, self.store.rollback)
         views = BuildViews(
@@ -123,10 +132,15 @@ class BuildAdmin(Blueprint):
         self._route("/build", "overwrite", {"PUT": views.overwrite})
         self._route(one, "fetch", dict.fromkeys(("GET", "HEAD"), views.fetch))
         self._route("/builds/queue", "queue", dict.fromkeys(("GET", "HEAD"), views.queue))
+        self._route("/clean", "clean", {"PUT": views.clean})
         if self.store.has_history:
             revisions = dict.fromkeys(("GET", "HEAD"), views.revisions)
             self._route(f"{one}/revisions", "revisions", revisions)
             self._route(f"{one}/revisions/<revision_id>/undo", "undo", {"POST": views.undo})
+            every = dict.fromkeys(("GET", "HEAD"), views.all_revisions)
+            self._route("/revisions", "all_revisions", every)
+            self._route("/revisions/undo", "undo_batch", {"POST": views.undo_batch})
+        self._add_unknown_path()
 
     def openapi(self, *, security: Mapping[str, dict[str, Any]] | None = None) -> dict[str, Any]:
         """Describe the routes, as the current app has them, as an OpenAPI 3.1 document.
@@ -150,7 +164,7 @@ class BuildAdmin(Blueprint):
             raise ConfigurationError(
                 f"There is no {error.name}: install it by pip install 'Flask-Build-Admin[openapi]'."
             ) from error
-        routes = {*PARAMETERS} - ({"queue"} if not self.store.has_queue else set())
+        routes = {*PARAMETERS} - ({"queue", "clean"} if not self.store.has_queue else set())
         endpoints = {f"{name}.{route}" for name in names for route in routes}
         root = request.script_root if request else current_app.config["APPLICATION_ROOT"]
         return describe(
@@ -181,8 +195,36 @@ class BuildAdmin(Blueprint):
                 " register_blueprint() another cli_group."
             )
         super().register(app, options)
+        name = options.get("name", self.name)
         if problem := self.store.queue_problem:
-            log.warning("%s has no queue: %s", options.get("name", self.name), problem)
+            log.warning("%s has no queue: %s", name, problem)
+        if problem := self.store.clean_problem:
+            log.warning("%s cleans no builds: %s", name, problem)
+
+    def _add_unknown_path(self) -> None:
+        """Answer what is below the prefix and no route of anybody's, in the contract's form.
+
+        A Go client takes the HTML of Flask's own 404 for a success.
+        """
+
+        def call(method: str, /, **values: Any) -> Response:
+            raise NotFound("There is no such path.")
+
+        dispatch = self._guard.protect(call, partial(allowed_methods, ["OPTIONS"]))
+
+        def add(state: BlueprintSetupState) -> None:
+            if not (state.url_prefix or "").strip("/"):
+                return  # every path of the host's would be one
+            state.app.url_map.converters.setdefault(_ANY_PATH, _AnyPath)
+            state.add_url_rule(
+                f"/<{_ANY_PATH}:path>",
+                "unknown_path",
+                dispatch,
+                methods=[*HTTPMethod],
+                provide_automatic_options=False,
+            )
+
+        self.record(add)
 
     def _route(self, rule: str, endpoint: str, views: Mapping[str, View]) -> None:
         allowed = sorted({*views, "OPTIONS"})
@@ -215,6 +257,12 @@ class BuildAdmin(Blueprint):
                 )
 
         self.record(add)
+
+
+class _AnyPath(PathConverter):
+    """The rest of a path, if no rule of anybody else's fits it."""
+
+    weight = 1_000_000
 
 
 def _cli_group(name: str) -> str:

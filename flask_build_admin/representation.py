@@ -90,9 +90,9 @@ def _deeper_than(depth: int, document: Document) -> bool:
     return bool(level)
 
 
-def encode(document: Document) -> bytes:
-    """Encode a document as one line of JSON. The order of the members is kept."""
-    return f"{_encoder.encode(document)}\n".encode()
+def encode(value: Any) -> bytes:
+    """Encode a JSON value as one line. The order of the members of a document is kept."""
+    return f"{_encoder.encode(value)}\n".encode()
 
 
 class EncodedList:
@@ -108,7 +108,7 @@ class EncodedList:
         self._length = len(b"[]\n")
         self._parts: list[bytes] = []
         self._part = bytearray(b"[")
-        self._count = 0
+        self.count = 0
         #: The id of the last item.
         self.last_id: Any = None
         #: Whether there was no room for an item.
@@ -116,13 +116,13 @@ class EncodedList:
 
     def append(self, document: Document | None, item_id: Any) -> bool:
         """Append an item, if there is room for it; None only counts as one."""
-        if self._count < self._limit:
+        if self.count < self._limit:
             item = b""
             if document is not None:
                 item = b"," * (not self._empty) + _encoder.encode(document).encode()
             if self._empty or self._length + len(item) <= self._max_length:
                 self._add(item)
-                self._count += 1
+                self.count += 1
                 self.last_id = item_id
                 return True
         self.full = True

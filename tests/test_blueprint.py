@@ -20,6 +20,8 @@ from sqlalchemy.orm import DeclarativeBase, Session, scoped_session, sessionmake
 from flask_build_admin import BuildAdmin
 from tests.support.hosts import ADMIN, OCTOCAT, URL, Build, Host, model_of, row_of, token_auth
 
+PREFIX = URL.removesuffix("/build")
+
 CHANGED = OCTOCAT | {"status": "error"}
 
 
@@ -193,10 +195,13 @@ def test_the_host_lists_the_routes_as_they_are(host: Host) -> None:
         "/api/v1/admin/build": {*HTTPMethod} - {"PUT", "OPTIONS", "HEAD"},
         "/api/v1/admin/build/<build_id>": {*HTTPMethod} - {"GET", "OPTIONS", "HEAD"},
         "/api/v1/admin/builds/queue": {*HTTPMethod} - {"GET", "OPTIONS", "HEAD"},
+        "/api/v1/admin/clean": {*HTTPMethod} - {"PUT", "OPTIONS", "HEAD"},
     }
     websockets = [row for row in rows if row[0].endswith("_websocket")]
     assert {row[-1] for row in websockets} == {row[-1] for row in refused}
-    assert sorted(row for row in rows if row not in [*refused, *websockets]) == [
+    [unknown] = [row for row in rows if row[0] == "build_admin.unknown_path"]
+    assert sorted(row for row in rows if row not in [*refused, *websockets, unknown]) == [
+        ["build_admin.clean", "PUT", "/api/v1/admin/clean"],
         ["build_admin.fetch", "GET", "/api/v1/admin/build/<build_id>"],
         ["build_admin.overwrite", "PUT", "/api/v1/admin/build"],
         ["build_admin.queue", "GET", "/api/v1/admin/builds/queue"],
@@ -277,11 +282,51 @@ def test_a_preflight_that_the_host_answers_itself(
     assert host.client.put(URL).status_code == 401
 
 
-def test_other_paths_are_the_hosts_own(host: Host) -> None:
-    for path in ("/", f"{URL}/1/2", "/api/v1/admin", "/api/v1/admin/builds"):
+def test_paths_that_are_not_below_the_prefix_are_the_hosts_own(host: Host) -> None:
+    for path in ("/", "/api/v1/admin", "/api/v1/administrators", "/api/v1/admi"):
         answer = host.client.get(path)
         assert answer.status_code == 404
         assert answer.mimetype == "text/html"
+
+
+@pytest.mark.parametrize("method", sorted({*HTTPMethod} - {"OPTIONS"}))
+@pytest.mark.parametrize("path", [f"{URL}/1/2", f"{PREFIX}/builds", f"{PREFIX}/a/b/"])
+def test_no_client_takes_a_path_that_nobody_has_for_a_success(
+    host: Host, path: str, method: str
+) -> None:
+    answer = host.client.open(path, method=method, headers=ADMIN)
+    assert (answer.status_code, answer.mimetype) == (404, "application/json")
+    if method != "HEAD":
+        assert answer.json == {"error": "There is no such path."}
+    assert host.client.open(path, method=method).status_code == 401
+
+
+def test_the_paths_of_others_below_the_prefix_stay_theirs(
+    make_host: Callable[..., Host], sqlite_url: str
+) -> None:
+    def configure(app: Flask) -> None:
+        for rule in ("/users", "/users/<name>", "/files/<path:name>", "/<any(a, b):name>"):
+            app.add_url_rule(f"{PREFIX}{rule}", rule, lambda **_: "of the host")
+
+    def catch_all(app: Flask) -> None:
+        app.add_url_rule(f"{PREFIX}/<path:rest>", "rest", lambda rest: "of the host")
+
+    client = make_host(sqlite_url, configure=configure).client
+    for path in ("users", "users/mona", "files/a/b", "a"):
+        assert client.get(f"{PREFIX}/{path}").text == "of the host"
+    assert client.get(f"{PREFIX}/c", headers=ADMIN).status_code == 404
+    host = make_host(sqlite_url, configure=catch_all)
+    for path in ("c", "users/mona"):
+        assert host.client.get(f"{PREFIX}/{path}").text == "of the host"
+    assert host.get().status_code == 200
+
+
+def test_without_a_prefix_no_path_of_the_host_is_taken(
+    make_host: Callable[..., Host], sqlite_url: str
+) -> None:
+    host = make_host(sqlite_url, url_prefix="/")
+    assert host.client.get("/nowhere").mimetype == "text/html"
+    assert host.client.get("/build/1", headers=ADMIN).json == OCTOCAT
 
 
 def test_an_unexpected_exception_is_the_hosts_to_see(

@@ -23,7 +23,15 @@ ROOT = {
     "build_updated",
     "build_updating",
 }
-STORE = {"ChangeOptions", "ChangeResult", "Representation", "Revision"}
+STORE = {
+    "BatchFailure",
+    "BatchResult",
+    "BuildFilter",
+    "ChangeOptions",
+    "ChangeResult",
+    "Representation",
+    "Revision",
+}
 EXCEPTIONS = {
     "BuildAdminError",
     "BuildConflict",

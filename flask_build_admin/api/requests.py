@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from flask import Request, request
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 from werkzeug.exceptions import (
     BadRequest,
     Forbidden,
@@ -18,19 +18,25 @@ from werkzeug.exceptions import (
 
 from ..exceptions import InvalidBuild, InvalidParameter
 from ..representation import decode
-from ..schema import UnixTime
+from ..schema import MISSING, AnyField, UnixTime
+from ..store.filters import value_from_text
 from ..store.history import DEFAULT_REVISIONS, MAX_REVISION_ID
-from ..store.queue import DEFAULT_BUILDS, MAX_BUILDS
+from ..store.queue import MAX_BUILDS
 
 #: The largest number of revisions in one list.
 MAX_REVISIONS = 200
 
 _DECIMAL = re.compile("0|[1-9][0-9]{0,18}")
 
+#: The members of the body of a clean: what the Go client sends, and what Vela documents.
+_MESSAGES = ("error", "message")
+
 _INCOMPLETE = "The body is incomplete."
 
 #: The limit of the body, in the WSGI environment.
 _LIMIT = "flask_build_admin.limit"
+
+_NO_MEMBERS: Mapping[str, AnyField] = {}
 
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
@@ -52,10 +58,18 @@ class DecimalInteger(fields.Integer):
         return int(value)
 
 
+def _second(minimum: int, description: str) -> DecimalInteger:
+    return DecimalInteger(minimum, UnixTime.latest, f"UNIX epoch, in seconds: {description}")
+
+
 class Parameters(Schema):
     """The query of a route: every parameter is optional, and an unknown one is refused."""
 
     error_messages = {"unknown": "unknown parameter"}
+
+    def on_bind_field(self, field_name: str, field_obj: Any) -> None:
+        """Give a parameter that is required the word that a member has."""
+        field_obj.error_messages["required"] = MISSING
 
 
 class ChangeParameters(Parameters):
@@ -71,19 +85,59 @@ class ChangeParameters(Parameters):
 
 
 class RevisionsParameters(Parameters):
-    """The query of the list of revisions."""
+    """The query of the list of the revisions of a build."""
 
     limit = DecimalInteger(1, MAX_REVISIONS, f"At most so many; {DEFAULT_REVISIONS} by default.")
     before = DecimalInteger(1, MAX_REVISION_ID, "The id of a revision: only earlier ones.")
 
 
-class QueueParameters(Parameters):
-    """The query of the list of unfinished builds."""
+class AllRevisionsParameters(Parameters):
+    """The query of the list of the revisions of all builds."""
 
-    limit = DecimalInteger(1, MAX_BUILDS, f"At most so many; {DEFAULT_BUILDS} by default.")
-    after = DecimalInteger(0, UnixTime.latest, "UNIX epoch, in seconds: only created after it.")
-    before = DecimalInteger(1, UnixTime.latest, "UNIX epoch, in seconds: only created before it.")
+    build_id = fields.String(metadata={"description": "Only those of this build."})
+    batch = fields.String(metadata={"description": "Only those of this batch."})
+    actor = fields.String(metadata={"description": "Only those of this actor."})
+    after = _second(0, "only made after it.")
+    before = _second(1, "only made before it.")
+    below = DecimalInteger(1, MAX_REVISION_ID, "The id of a revision: only earlier ones.")
+    limit = DecimalInteger(1, MAX_REVISIONS, f"At most so many; {DEFAULT_REVISIONS} by default.")
+
+
+class QueueParameters(Parameters):
+    """The query of the list of unfinished builds, beside the members that it filters by."""
+
+    after = _second(0, "only created after it.")
+    before = _second(1, "only created before it.")
+    idle_before = _second(1, "only without a sign of life since.")
+    order = fields.String(
+        validate=validate.OneOf(("newest", "oldest"), error="not newest or oldest"),
+        metadata={"description": "Which are listed first; newest by default."},
+    )
+    limit = DecimalInteger(1, MAX_BUILDS, f"At most so many; {MAX_BUILDS} by default.")
     below = fields.String(metadata={"description": "The id of a build: only those after it."})
+    page = DecimalInteger(1, MAX_BUILDS * MAX_BUILDS, "The number of a page.")
+    per_page = DecimalInteger(1, MAX_BUILDS, "The same as limit.")
+
+    @validates_schema
+    def _check_page(self, data: dict[str, Any], **_: Any) -> None:
+        for one, other in (("page", "below"), ("per_page", "limit")):
+            if one in data and other in data:
+                raise ValidationError(f"not together with {other}", one)
+
+
+class CleanParameters(ChangeParameters):
+    """The query of a clean, beside the members that it filters by."""
+
+    before = _second(1, "only created before it; 95 minutes ago by default.")
+    idle_before = _second(1, "only without a sign of life since.")
+    limit = DecimalInteger(1, MAX_BUILDS, f"At most so many; {MAX_BUILDS} by default.")
+    batch = fields.String(metadata={"description": "The name of the batch; a UUID by default."})
+
+
+class UndoBatchParameters(ChangeParameters):
+    """The query of the undo of a batch."""
+
+    batch = fields.String(required=True, metadata={"description": "Which batch is undone."})
 
 
 #: The schema of the query of each route. The OpenAPI document describes them, too.
@@ -91,22 +145,35 @@ PARAMETERS: Mapping[str, Schema] = {
     "overwrite": ChangeParameters(),
     "fetch": Parameters(),
     "queue": QueueParameters(),
+    "clean": CleanParameters(),
     "revisions": RevisionsParameters(),
     "undo": ChangeParameters(),
+    "all_revisions": AllRevisionsParameters(),
+    "undo_batch": UndoBatchParameters(),
 }
+
+#: The routes whose query may have members of a build, as filters.
+FILTERED = frozenset({"queue", "clean"})
 
 #: The id of a revision, in a path.
 REVISION_ID = DecimalInteger(1, MAX_REVISION_ID)
 
 
-def read_parameters(query: bytes, schema: Schema, ignored: Container[str]) -> dict[str, Any]:
+def read_parameters(
+    query: bytes,
+    schema: Schema,
+    ignored: Container[str],
+    members: Mapping[str, AnyField] = _NO_MEMBERS,
+) -> dict[str, Any]:
     """Return the parameters of a query.
 
     :param query: as it was sent, percent-encoded UTF-8 (RFC 3986, section 2.5).
     :param ignored: the names of parameters that belong to the host.
+    :param members: what else is a parameter: the members of a build that it may be filtered by.
+        Their JSON values are returned as the parameter ``members``.
     :raises InvalidParameter: a parameter is unknown, repeated or invalid; names all of them.
     """
-    if not query:
+    if not query and not any(field.required for field in schema.fields.values()):
         return {}
     if _BROKEN_ESCAPE.search(query):
         raise InvalidParameter({"query": ["not percent-encoded"]})
@@ -115,16 +182,22 @@ def read_parameters(query: bytes, schema: Schema, ignored: Container[str]) -> di
     except UnicodeDecodeError as error:
         raise InvalidParameter({"query": ["not UTF-8"]}) from error
     own = [(name, text) for name, text in pairs if name not in ignored]
+    filters = {name: text for name, text in own if name in members and name not in schema.fields}
     values: dict[str, Any] = {}
     messages: dict[str, list[str]] = {}
     try:
-        values = dict(schema.load(dict(own)))
+        values = dict(schema.load({name: text for name, text in own if name not in filters}))
     except ValidationError as error:
         messages = error.normalized_messages()  # type: ignore[no-untyped-call]
     counts = Counter(name for name, _ in own)
     messages |= {name: ["more than once"] for name, count in counts.items() if count > 1}
     if messages:
-        raise InvalidParameter({name: messages[name] for name in counts if name in messages})
+        order = dict.fromkeys([*counts, *messages])
+        raise InvalidParameter({name: messages[name] for name in order if name in messages})
+    if filters:
+        values["members"] = {
+            name: value_from_text(members[name], text) for name, text in filters.items()
+        }
     return values
 
 
@@ -195,3 +268,24 @@ def refuse_body(current: Request) -> None:
     body = read_body(current)
     if body and (document := decode(body)):
         raise InvalidBuild({name: ["unknown"] for name in document})
+
+
+def read_message(current: Request) -> str | None:
+    """Return what the builds of a clean are to say: the ``error`` or the ``message`` of the body.
+
+    :returns: None if there is neither, or no body.
+    :raises InvalidBuild: both are there, another member is, or it is no string.
+
+    and what ``read_body`` raises, unless there is neither a body nor a type.
+    """
+    if "Content-Type" not in current.headers and not _read_to_the_end(current):
+        return None
+    document = decode(read_body(current))
+    problems = {name: ["unknown"] for name in document if name not in _MESSAGES}
+    given = {name: document[name] for name in _MESSAGES if document.get(name) is not None}
+    problems |= {name: ["not a string"] for name in given if type(given[name]) is not str}
+    if len(given) > 1:
+        problems["message"] = ["not together with error"]
+    if problems:
+        raise InvalidBuild(problems)
+    return next(iter(given.values()), None)

@@ -32,10 +32,16 @@ def representation(
     return _response(body, status, headers)
 
 
-def json_response(body: bytes | list[bytes], next_page: str | None = None) -> Response:
+def json_response(
+    body: bytes | list[bytes], *, next_page: str | None = None, location: str | None = None
+) -> Response:
     """Make a response that is not a build: a preview, or a list (``next_page``: RFC 8288)."""
-    link = [] if next_page is None else [("Link", f'<{next_page}>; rel="next"')]
-    return _response(body, 200, [*_HEADERS, *link])
+    headers = [*_HEADERS]
+    if next_page is not None:
+        headers.append(("Link", f'<{next_page}>; rel="next"'))
+    if location is not None:
+        headers.append(("Content-Location", location))
+    return _response(body, 200, headers)
 
 
 def allowed_methods(methods: list[str]) -> Response:

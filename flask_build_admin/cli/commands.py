@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 
 from .. import exceptions
 from ..representation import Document, decode
-from ..store import BuildStore
+from ..store import BuildFilter, BuildStore
 from ..store.history import DEFAULT_REVISIONS
 from ..store.queue import MAX_BUILDS
 from .arguments import (
@@ -144,7 +144,8 @@ def _add_queue(group: Commands, store: BuildStore, as_json: Command) -> None:
         now = int(time.time())
         before = None if older_than is None else max(now - older_than, 1)
         unreadable: dict[Any, str] = {}
-        builds = store.queue(limit=MAX_BUILDS, before=before, on_unreadable=unreadable.__setitem__)
+        wanted = BuildFilter(idle_before=before)
+        builds = store.queue(wanted, on_unreadable=unreadable.__setitem__)
         if len(builds) == MAX_BUILDS:
             click.echo(
                 f"These are {MAX_BUILDS}, and there may be more: ask by --older-than.", err=True

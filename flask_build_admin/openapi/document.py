@@ -38,12 +38,28 @@ _PREVIEW: JsonSchema = {
 }
 _SECONDS = {"type": "integer", "minimum": 0, "description": "UNIX epoch, in seconds."}
 
+_BATCH = {"type": ["string", "null"], "description": "What the changes of a batch have in common."}
+_MESSAGE = {"type": "string", "description": "What the builds are to say."}
+
 #: Schemas of the components. ``Build`` and ``BuildId`` depend on the host.
 SCHEMAS: dict[str, JsonSchema] = {
     "Build": {},
     "BuildId": {},
     "Preview": _object(**_PREVIEW),
-    "Revision": _object(id=ref("RevisionId"), at=_SECONDS, **_PREVIEW),
+    "Revision": _object(id=ref("RevisionId"), at=_SECONDS, batch=_BATCH, **_PREVIEW),
+    "Message": {
+        "type": "object",
+        "properties": {"error": _MESSAGE, "message": _MESSAGE},
+        "maxProperties": 1,
+        "additionalProperties": False,
+    },
+    "UndoneBatch": _object(
+        undone={"type": "integer", "minimum": 0},
+        left={
+            "type": "array",
+            "items": _object(build_id={}, revision=ref("RevisionId"), error=_ERROR),
+        },
+    ),
     "RevisionId": {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
     "InvalidBuild": _object(error=_ERROR, fields=_FIELDS),
     "Refusal": _object(error=_ERROR),
@@ -69,11 +85,14 @@ _RESPONSES: dict[str, JsonSchema] = {
         ("200 change", "The build, or a preview.", ref("Build", "Preview"), *_OF_STORED),
         ("200 queue", "The builds.", {"type": "array", "items": ref("Build")}, "Link?"),
         ("200 revisions", "The revisions.", {"type": "array", "items": ref("Revision")}, "Link?"),
+        ("200 clean", "What was done, in words.", _TEXT, "Content-Location?"),
+        ("200 batch", "What was undone.", ref("UndoneBatch"), "Content-Location?"),
         ("304", "The build is one of If-None-Match.", None, "ETag"),
         ("400", "A parameter or a precondition is not of its form.", _REFUSAL),
         ("400 change", "The request or the build is invalid.", ref("InvalidBuild", "Refusal")),
         ("401", "The host's authentication refuses the request.", _REFUSAL, "WWW-Authenticate"),
         ("404", "There is no such build, or it has no such revision.", _REFUSAL),
+        ("404 batch", "There is no such batch.", _REFUSAL),
         ("409", "The database refuses the build, or the undo comes too late.", _REFUSAL),
         ("412", "The build is none of If-Match, or one of If-None-Match.", _REFUSAL),
         ("413", "The body is too long.", _REFUSAL),
@@ -85,6 +104,7 @@ _RESPONSES: dict[str, JsonSchema] = {
     )
 }
 _CHANGE = ("200 change", "400 change", "404", "409", "412", "413", "415", "428")
+_MANY = ("400 change", "413", "415")
 _CONDITIONS = [
     parameter("header", "If-Match", description="Entity tags (RFC 9110, section 13.1.1)."),
     parameter("header", "If-None-Match", description="Entity tags (RFC 9110, section 13.1.2)."),
@@ -100,7 +120,7 @@ def _operation(summary: str, *responses: str, body: str | None = None) -> JsonSc
     }
     if body is not None:
         content = {"application/json": {"schema": ref(body)}}
-        operation["requestBody"] = {"content": content, "required": body != "Nothing"}
+        operation["requestBody"] = {"content": content, "required": body == "Build"}
     return operation
 
 
@@ -109,12 +129,17 @@ OPERATIONS: dict[str, JsonSchema] = {
     "overwrite": _operation("Overwrite a whole build.", *_CHANGE, body="Build"),
     "fetch": _operation("Fetch a build, as it can be put back.", "200 build", "304", "404", "412"),
     "queue": _operation("List the unfinished builds, the newest first.", "200 queue", "404"),
+    "clean": _operation("Finish unfinished builds.", "200 clean", *_MANY, body="Message"),
     "revisions": _operation("List the changes, the newest first.", "200 revisions", "404"),
     "undo": _operation("Undo what one revision changed.", *_CHANGE, body="Nothing"),
+    "all_revisions": _operation("List the changes of all builds.", "200 revisions"),
+    "undo_batch": _operation(
+        "Undo what a batch changed.", "200 batch", *_MANY, "404 batch", body="Nothing"
+    ),
 }
 
 #: The methods of the routes that change a build; those of the others are GET and HEAD.
-METHODS = {"overwrite": "put", "undo": "post"}
+METHODS = {"overwrite": "put", "clean": "put", "undo": "post", "undo_batch": "post"}
 
 _ALLOW = {"Allow": {"required": True, "schema": _TEXT}}
 

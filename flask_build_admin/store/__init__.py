@@ -1,11 +1,16 @@
 """Builds and their revisions in the host's database; it knows no Flask."""
 
 from ..representation import Representation
+from .batch import BatchFailure, BatchResult
 from .change import ChangeOptions, ChangeResult
+from .filters import BuildFilter
 from .history import BuildRevisionMixin, Revision
 from .store import BuildStore
 
 __all__ = [
+    "BatchFailure",
+    "BatchResult",
+    "BuildFilter",
     "BuildRevisionMixin",
     "BuildStore",
     "ChangeOptions",
@@ -15,5 +20,5 @@ __all__ = [
 ]
 
 # Each class says that it is of the module from which a host imports it.
-for _name in ("ChangeOptions", "ChangeResult", "Representation", "Revision"):
+for _name in {*__all__} - {"BuildRevisionMixin", "BuildStore"}:
     globals()[_name].__module__ = __name__

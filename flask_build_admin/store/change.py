@@ -1,6 +1,6 @@
 """One change of one build in one transaction: lock, compare, assign, flush, record, commit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +8,7 @@ from traceback import extract_tb
 from typing import Any, NamedTuple
 
 from blinker import Signal
+from sqlalchemy import ColumnElement
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Mapper, Session, object_mapper
 from sqlalchemy.orm.attributes import flag_modified, instance_dict
@@ -39,6 +40,8 @@ class ChangeOptions:
     reason: str | None = None
     #: Whether to do everything but commit: a preview.
     dry_run: bool = False
+    #: What the revisions of several changes have in common; None: it is a change of its own.
+    batch: str | None = None
 
 
 class ChangeResult(NamedTuple):
@@ -55,6 +58,7 @@ class BuildChange:
 
     :param build_id: as the model has it.
     :param history: records the change; None: nothing is recorded.
+    :param conditions: the build must fulfil them under the lock.
     :raises BuildNotFound: there is no such build.
     """
 
@@ -65,6 +69,7 @@ class BuildChange:
         build_id: Any,
         history: BuildHistory | None,
         options: ChangeOptions,
+        conditions: Sequence[ColumnElement[bool]] = (),
     ) -> None:
         self._database = database
         self._codec = database.codec
@@ -73,7 +78,7 @@ class BuildChange:
         self._history = history
         self._options = options
         #: The build, and the document of it as it was before the change.
-        self.build, self.before = query.lock(database, build_id)
+        self.build, self.before = query.lock(database, build_id, conditions)
         #: The snapshot of the same, if there is a history.
         self.snapshot = self._snapshot(self.before)
 
@@ -124,7 +129,8 @@ class BuildChange:
             if not same(after["id"], self.before["id"]):
                 raise RuntimeError("A receiver of build_updating must not change the id.")
         changes = changes_between(self.before, after)
-        revision = Revision(after["id"], _name_of(options.actor), options.reason, changes)
+        actor = _name_of(options.actor)
+        revision = Revision(after["id"], actor, options.reason, changes, batch=options.batch)
         if self._history is not None and changes:
             recorded = self._snapshot(after)
             revision = self._history.add(

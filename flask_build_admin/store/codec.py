@@ -75,6 +75,8 @@ class BuildCodec:
         self._dialect = dialect
         self.schema = self._limited(schema)
         self.members = members_of(self.schema)
+        #: Whether the schema has hooks, which may load and dump otherwise than its fields.
+        self.has_hooks = has_hooks(self.schema)
         self._id = self.members["id"]
         every = self.members.items()
         #: The members that must be sent back as they are.
@@ -149,7 +151,7 @@ class BuildCodec:
         if not differing:
             return loaded._replace(document=before, problems={})
         unchanged = {key for key in problems if key in self.attributes and key not in differing}
-        if unchanged and has_hooks(self.schema):
+        if unchanged and self.has_hooks:
             # Once more, for the hooks: they did not run, and see the row's own values now.
             values, problems = self._load(self._keeping(unchanged, build), document, [])
         else:

@@ -18,7 +18,10 @@ from .mapping import column_of, mapper_of, python_type
 from .portions import FIRST_BUILDS, MAX_PORTION, next_portion
 from .transactions import flush_bind
 
-_COLUMNS = ("id", "build_id", "at", "actor", "reason", "before", "after")
+_COLUMNS = ("id", "build_id", "at", "actor", "reason", "batch", "before", "after")
+
+#: The longest name of a batch, in characters: that of a UUID.
+MAX_BATCH = 36
 
 #: The largest id that a revision can have.
 MAX_REVISION_ID = 2**63 - 1
@@ -55,6 +58,8 @@ class BuildRevisionMixin:
     actor = mapped_column(sa.Text, nullable=True)
     #: ``?reason=`` of the change. A reason that is longer than the column is refused.
     reason = mapped_column(sa.String(1000), nullable=True)
+    #: What the changes of several builds that were made at once have in common; NULL: nothing.
+    batch = mapped_column(sa.String(MAX_BATCH), index=True, nullable=True)
     #: The whole build before the change. A member whose attribute is None is null.
     before = mapped_column(sa.JSON, nullable=False)
     #: The whole build after the change.
@@ -76,13 +81,30 @@ class Revision(NamedTuple):
     id: int | None = None
     #: When the change was made, in UNIX epoch seconds; None as ``id``.
     at: int | None = None
+    #: What it has in common with the other changes of a batch; None: it is a change of its own.
+    batch: str | None = None
 
     @property
     def document(self) -> Document:
-        """The revision as JSON; without ``id`` and ``at`` if it has none."""
-        names = ("id", "build_id", "at", "actor", "reason", "changes")
-        unknown = {"id", "at"} if self.id is None else set()
+        """The revision as JSON; without ``id``, ``at`` and ``batch`` if it is not recorded."""
+        names = ("id", "build_id", "at", "actor", "reason", "batch", "changes")
+        unknown = {"id", "at", "batch"} if self.id is None else set()
         return {name: getattr(self, name) for name in names if name not in unknown}
+
+
+class RevisionFilter(NamedTuple):
+    """Which revisions are meant."""
+
+    #: Only those of one build, by its id as the model has it.
+    build_id: Any = None
+    #: Only those of one batch.
+    batch: str | None = None
+    #: Only those of one actor.
+    actor: str | None = None
+    #: Only those made later than this UNIX epoch second.
+    after: int | None = None
+    #: Only those made earlier than this UNIX epoch second.
+    before: int | None = None
 
 
 class BuildHistory:
@@ -139,6 +161,7 @@ class BuildHistory:
             "at": at if self._aware else at.replace(tzinfo=None),
             "actor": revision.actor,
             "reason": revision.reason,
+            "batch": revision.batch,
             "before": before,
             "after": after,
         }
@@ -170,38 +193,51 @@ class BuildHistory:
         return found.before, found.after
 
     def newest(
-        self, database: Database, build_id: Any, limit: int, before: int | None
+        self, database: Database, wanted: RevisionFilter, limit: int, below: int | None
     ) -> Iterator[Revision]:
-        """Read the newest revisions of a build, of those with an id below ``before``."""
+        """Read the newest revisions, of those with an id ``below`` another."""
+        conditions = [*self._conditions(wanted)]
         size = FIRST_BUILDS // _BUILDS
         while limit > 0:
+            query = self._select.where(*conditions).order_by(self._id.desc())
+            if below is not None:
+                query = query.where(self._id < sa.literal(below, sa.BigInteger))
             asked = min(size, limit)
-            count, before, revisions, size = self._read(database, build_id, asked, before)
+            rows = database.connection.execute(query.limit(asked)).all()
+            below = rows[-1].id if rows else below
+            revisions = [
+                _revision_of(database.codec, row)
+                for row in rows
+                if _is_wanted(database.codec, row, wanted)
+            ]
+            size = next_portion([[row.before, row.after] for row in rows], MAX_PORTION // _BUILDS)
             limit -= len(revisions)
+            exhausted = len(rows) < asked
+            del rows
             while revisions:
                 yield revisions.pop(0)
-            if count < asked:
+            if exhausted:
                 return
 
-    def _read(
-        self, database: Database, build_id: Any, limit: int, before: int | None
-    ) -> tuple[int, int | None, list[Revision], int]:
-        """Read some revisions.
+    def in_batch(self, database: Database, batch: str) -> list[tuple[int, Any]]:
+        """List the revisions of a batch, the newest first, each with the id of its build."""
+        query = sa.select(self._id, self._build_id, self._columns["batch"])
+        query = query.where(self._columns["batch"] == batch).order_by(self._id.desc())
+        rows = database.connection.execute(query).all()
+        return [(revision, build) for revision, build, name in rows if name == batch]
 
-        :returns: how many there are, the id of the last one, those of this very build, and how many
-            to read next.
-        """
-        query = self._select.where(self._build_id == build_id).order_by(self._id.desc())
-        if before is not None:
-            query = query.where(self._id < sa.literal(before, sa.BigInteger))
-        rows = database.connection.execute(query.limit(limit)).all()
-        revisions = [
-            _revision_of(database.codec, row)
-            for row in rows
-            if _same_build(database.codec, row.build_id, build_id)
-        ]
-        size = next_portion([[row.before, row.after] for row in rows], MAX_PORTION // _BUILDS)
-        return len(rows), rows[-1].id if rows else before, revisions, size
+    def _conditions(self, wanted: RevisionFilter) -> Iterator[sa.ColumnElement[bool]]:
+        for name in ("build_id", "batch", "actor"):
+            if (value := getattr(wanted, name)) is not None:
+                yield self._columns[name] == value
+        if wanted.after is not None:
+            yield self._columns["at"] > self._moment(wanted.after)
+        if wanted.before is not None:
+            yield self._columns["at"] < self._moment(wanted.before)
+
+    def _moment(self, second: int) -> datetime:
+        moment = datetime.fromtimestamp(second, UTC)
+        return moment if self._aware else moment.replace(tzinfo=None)
 
     def _check_columns(self, id_column: sa.Column[Any] | None) -> None:
         held, needed = python_type(self._build_id), python_type(id_column)
@@ -296,7 +332,14 @@ def _is_whole(codec: BuildCodec, key: str) -> bool:
 def _revision_of(codec: BuildCodec, row: Any) -> Revision:
     changes = changes_between(dump_snapshot(codec, row.before), dump_snapshot(codec, row.after))
     build_id, at = codec.dump_id(row.build_id), to_unix_time(row.at)
-    return Revision(build_id, row.actor, row.reason, changes, row.id, at)
+    return Revision(build_id, row.actor, row.reason, changes, row.id, at, row.batch)
+
+
+def _is_wanted(codec: BuildCodec, row: Any, wanted: RevisionFilter) -> bool:
+    # A collation may find "abc" for "ABC".
+    if wanted.build_id is not None and not _same_build(codec, row.build_id, wanted.build_id):
+        return False
+    return all(getattr(wanted, name) in (None, getattr(row, name)) for name in ("batch", "actor"))
 
 
 def _same_build(codec: BuildCodec, one: Any, other: Any) -> bool:

@@ -1,11 +1,12 @@
 """Find the one build that has an id, and lock it on every database."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    ColumnElement,
     Select,
     String,
     Update,
@@ -72,9 +73,12 @@ class BuildQuery:
         with database.session.no_autoflush:  # a getter that writes is no change
             return self._one(database, self._select, build_id)
 
-    def lock(self, database: Database, build_id: Any) -> tuple[Any, Document]:
+    def lock(
+        self, database: Database, build_id: Any, conditions: Sequence[ColumnElement[bool]] = ()
+    ) -> tuple[Any, Document]:
         """Return the same, locked: nobody else can change it until the transaction ends.
 
+        :param conditions: the build must fulfil them under the lock.
         :raises ConfigurationError: the database locks no rows, or commits every statement.
         """
         begin(database.session)
@@ -84,7 +88,8 @@ class BuildQuery:
             self._require_row_locks(database.bind.dialect)
             _require_transactions(database.connection)
         with FlushRouting(database.session):
-            return self._one(database, self._select_locked, build_id)
+            query = self._select_locked.where(*conditions) if conditions else self._select_locked
+            return self._one(database, query, build_id)
 
     def dump(self, database: Database, build: Any, build_id: Any) -> Document:
         """Return the document of a build, whose attributes may have expired."""

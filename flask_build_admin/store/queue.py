@@ -1,19 +1,16 @@
-"""The unfinished builds, pending or running, the newest first."""
+"""The unfinished builds, pending or running, in the order of when they were created."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from copy import copy
-from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
-from marshmallow import ValidationError
 from sqlalchemy import (
     ColumnElement,
     Integer,
     Select,
     and_,
     bindparam,
-    false,
     or_,
     select,
 )
@@ -22,10 +19,11 @@ from sqlalchemy.exc import StatementError
 from sqlalchemy.orm import aliased
 from sqlalchemy.orm.attributes import instance_dict
 
-from ..exceptions import BuildNotFound, ConfigurationError, InvalidParameter, require_names
+from ..exceptions import BuildNotFound, ConfigurationError, require_names
 from ..representation import Document
-from ..schema import AnyField, BuildSchema, Member, members_of
+from ..schema import BuildSchema, members_of
 from .dberrors import Unreadable, converting_values, is_unknown_value
+from .filters import BuildFilter, FilterConditions, accepts, matches
 from .limits import add_limits
 from .locking import BuildQuery, Database
 from .mapping import column_of, expression_of, member_of
@@ -36,7 +34,20 @@ from .transactions import forget_changes, log
 UNFINISHED = ("pending", "running")
 
 #: The default number of builds in a list, and the greatest.
-DEFAULT_BUILDS, MAX_BUILDS = 100, 1000
+MAX_BUILDS = 1000
+
+
+class QueuePage(NamedTuple):
+    """A part of the queue."""
+
+    #: The most builds.
+    limit: int
+    #: The id of the build below which it begins, as the model has it; None: at the top.
+    below: Any = None
+    #: How many builds to leave out before it.
+    offset: int = 0
+    #: Whether the oldest come first.
+    oldest: bool = False
 
 
 class BuildQueue:
@@ -60,63 +71,74 @@ class BuildQueue:
     ) -> None:
         require_names("queue_statuses", statuses)
         self._model, self._id, self._query = model, member_of(schema, "id").attribute, query
-        self._unfinished = _unfinished(model, schema, statuses)
-        self._statuses = statuses
+        #: The statuses of unfinished builds that the host has, as JSON.
+        self.statuses, self._unfinished = _unfinished(model, schema, statuses)
+        self.filters = FilterConditions(model, schema)
         created = members_of(schema).get("created")
         #: The attribute to sort by; None: by the id alone.
         self._attribute = None if created is None else created.attribute
         self._created: Any = self._attribute and expression_of(model, self._attribute)
-        self._in_seconds = created is not None and _accepts(created.field, 1)
 
-    def newest(
-        self,
-        database: Database,
-        limit: int,
-        after: int | None,
-        before: int | None,
-        below: Any,
-        on_unreadable: Callable[[Any, str], None] | None,
-    ) -> Iterator[tuple[Any, Document | None]]:
-        """Read the unfinished builds, the last created first; see ``BuildStore.queue``.
+    def conditions(self, database: Database, wanted: BuildFilter) -> list[ColumnElement[bool]]:
+        """Return the conditions that a build is unfinished and meant by the filter.
 
-        Their ids and their order are those of one moment, whatever happens while they are read.
-
-        :returns: the id of each, as it is dumped, and its document; None: it cannot be read, or is
-            no longer unfinished.
-        :raises BuildNotFound: there is no build ``below``.
-        :raises ConfigurationError: the column or the database knows no such status.
+        :raises InvalidParameter: the builds cannot be filtered so.
         """
         # SQLite takes NULL for a key that is no INTEGER, and no path leads to such a row.
         there = self._query.id.is_not(None)
-        wanted = [there, self._unfinished, *self._bounds(database.codec.members, after, before)]
-        ids = self._ids(database, wanted, limit, below)
+        return [there, self._unfinished, *self.filters.of(database.codec, wanted)]
+
+    def read(
+        self,
+        database: Database,
+        wanted: BuildFilter,
+        page: QueuePage,
+        on_unreadable: Callable[[Any, str], None] | None,
+    ) -> Iterator[tuple[Any, Document | None]]:
+        """Read unfinished builds in the order of when they were created; see ``BuildStore.queue``.
+
+        Their ids and their order are those of one moment, whatever happens while they are read.
+
+        :returns: the id of each, as it is dumped, and its document; None: it cannot be read, or the
+            filter does not fit it any more.
+        :raises BuildNotFound: there is no build ``below``.
+        :raises ConfigurationError: the column or the database knows no such status.
+        """
+        conditions = self.conditions(database, wanted)
+        ids = self.ids(database, conditions, page)
         # The id as the database has it: a hybrid may be another value in Python.
         query = self._query.every.add_columns(self._query.id)
-        query = query.where(self._query.id.in_(bindparam("ids", expanding=True)), *wanted)
+        query = query.where(self._query.id.in_(bindparam("ids", expanding=True)), *conditions)
         size = FIRST_BUILDS
         while ids:
             portion, ids = ids[:size], ids[size:]
             documents, size = self._read(database, query, portion, on_unreadable)
             for build_id in portion:
                 document = documents.pop(build_id, None)
+                if document is not None and not matches(database.codec, document, wanted):
+                    document = None
                 dumped = database.codec.dump_id(build_id) if document is None else document["id"]
                 yield dumped, document
 
-    def _ids(
-        self, database: Database, wanted: Sequence[ColumnElement[bool]], limit: int, below: Any
+    def ids(
+        self, database: Database, conditions: list[ColumnElement[bool]], page: QueuePage
     ) -> Sequence[Any]:
-        query = select(self._query.id).where(*wanted)
-        values = {"limit": limit}
+        """Return the ids of the builds of a page, as the database has them.
+
+        :raises BuildNotFound: there is no build ``below``.
+        """
+        query = select(self._query.id).where(*conditions)
+        below, values = page.below, {"limit": page.limit, "offset": page.offset}
         if below is not None:
-            query, values["below"] = query.where(self._below), below
-        order = [self._query.id.desc()]
-        if self._created is not None:
-            newest = self._created.desc()
-            nullable = getattr(self._created, "nullable", True)
-            if nullable and database.bind.dialect.name == "postgresql":
-                newest = newest.nulls_last()  # as the other databases do
-            order.insert(0, newest)
+            query, values["below"] = query.where(self._beyond(page.oldest)), below
+        directions = [self._query.id] if self._created is None else [self._created, self._query.id]
+        order = [one.asc() if page.oldest else one.desc() for one in directions]
+        nullable = len(order) > 1 and getattr(self._created, "nullable", True)
+        if nullable and database.bind.dialect.name == "postgresql":
+            # A NULL is older than any other, as 0 is, and as the other databases sort it.
+            order[0] = order[0].nulls_first() if page.oldest else order[0].nulls_last()
         query = query.order_by(*order).limit(bindparam("limit", type_=Integer))
+        query = query.offset(bindparam("offset", type_=Integer))
         try:
             ids = database.session.scalars(query, values).all()
             if not ids and below is not None and not self._exists(database, below):
@@ -127,7 +149,7 @@ class BuildQueue:
             if below is not None:
                 raise BuildNotFound from error
             raise ConfigurationError(
-                f"The database does not know each of the statuses {', '.join(self._statuses)}: pass"
+                f"The database does not know each of the statuses {', '.join(self.statuses)}: pass"
                 " queue_statuses=, those that it knows."
             ) from error
         return ids
@@ -178,45 +200,29 @@ class BuildQueue:
         found = select(self._query.id).where(self._query.id == build_id)
         return database.session.scalar(found) is not None
 
-    def _bounds(
-        self, members: Mapping[str, Member], after: int | None, before: int | None
-    ) -> Iterator[ColumnElement[bool]]:
-        given = {"after": after, "before": before}
-        if asked := [name for name, second in given.items() if second is not None]:
-            if self._created is None or not self._in_seconds:
-                problem = ["these builds cannot be listed by when they were created"]
-                raise InvalidParameter(dict.fromkeys(asked, problem))
-            created = members["created"].field
-        # In whole seconds, as they are dumped: the column may have fractions. A second that the
-        # column cannot hold is later than any that it does.
-        if after is not None:
-            later = _accepts(created, after + 1)
-            yield self._created >= created.deserialize(after + 1) if later else false()
-        if before is not None and _accepts(created, before):
-            # A NULL is dumped as 0.
-            yield or_(self._created < created.deserialize(before), self._created.is_(None))
-
-    @cached_property
-    def _below(self) -> ColumnElement[bool]:
-        """The condition that a build stands below another, which is there."""
+    def _beyond(self, oldest: bool) -> ColumnElement[bool]:
+        """Return the condition that a build stands below another, which is there."""
         start: Any = bindparam("below")
-        lesser: ColumnElement[bool] = self._query.id < start
+        tie = self._query.id > start if oldest else self._query.id < start
         if self._created is None:
-            return lesser
+            return tie  # type: ignore[no-any-return]
         # Under another name, because the expression of a hybrid may refer to the build.
         other: Any = aliased(self._model, flat=True)
         created, found = getattr(other, str(self._attribute)), getattr(other, self._id) == start
         that = select(created).where(found).scalar_subquery()
         there = select(getattr(other, self._id)).where(found).exists()
-        tied = and_(self._created == that, lesser)
-        unknown = and_(self._created.is_(None), there, or_(that.is_not(None), lesser))
-        return or_(self._created < that, tied, unknown)
+        tied = and_(self._created == that, tie)
+        unknown = self._created.is_(None)
+        if oldest:
+            known = and_(self._created.is_not(None), there, that.is_(None))
+            return or_(self._created > that, tied, known, and_(unknown, there, that.is_(None), tie))
+        return or_(self._created < that, tied, and_(unknown, there, or_(that.is_not(None), tie)))
 
 
 def _unfinished(
     model: type[Any], schema: BuildSchema, statuses: Collection[str]
-) -> ColumnElement[bool]:
-    """Return the condition that a build has one of the statuses."""
+) -> tuple[list[str], ColumnElement[bool]]:
+    """Return the statuses that the host has, and the condition that a build has one of them."""
     member = member_of(schema, "status")
     status = expression_of(model, member.attribute)
     if status is None:
@@ -228,7 +234,7 @@ def _unfinished(
     # Only what the column has: PostgreSQL compares an enum with no other word.
     field = copy(member.field)
     add_limits(field, column_of(model, member.attribute), DefaultDialect())
-    accepted = [name for name in statuses if _accepts(field, name)]
+    accepted = [name for name in statuses if accepts(field, name)]
     unknown = [name for name in statuses if name not in accepted]
     if unknown and (statuses is not UNFINISHED or not accepted):
         raise ConfigurationError(
@@ -237,12 +243,4 @@ def _unfinished(
         )
     values = [field.deserialize(name) for name in accepted]
     named = status.in_([value for value in values if value is not None])
-    return or_(named, status.is_(None)) if None in values else named
-
-
-def _accepts(field: AnyField, value: Any) -> bool:
-    try:
-        field.deserialize(value)
-    except ValidationError:
-        return False
-    return True
+    return accepted, or_(named, status.is_(None)) if None in values else named

@@ -1,27 +1,54 @@
-"""``BuildStore``: find, overwrite, undo and list builds, without HTTP."""
+"""``BuildStore``: find, overwrite, clean, undo and list builds, without HTTP."""
 
-from collections.abc import Callable, Collection
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
+from time import time
 from typing import Any
 from weakref import WeakSet
 
 from marshmallow import ValidationError, fields
+from sqlalchemy import ColumnElement
 from sqlalchemy.engine import Dialect, Engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from ..exceptions import ConfigurationError, InvalidParameter
+from ..exceptions import (
+    BuildNotFound,
+    ConfigurationError,
+    InvalidBuild,
+    InvalidParameter,
+    RevisionNotFound,
+)
 from ..representation import Document, Representation, changed_members
-from ..schema import BuildSchema
+from ..schema import AnyField, BuildSchema
+from .batch import BatchItem, BatchResult, run_batch
 from .change import BuildChange, ChangeOptions, ChangeResult, Precondition
 from .codec import BuildCodec
-from .history import DEFAULT_REVISIONS, BuildHistory, Revision, load_restored, members_to_restore
+from .filters import BuildFilter, accepts, matches
+from .history import (
+    DEFAULT_REVISIONS,
+    MAX_BATCH,
+    BuildHistory,
+    Revision,
+    RevisionFilter,
+    load_restored,
+    members_to_restore,
+)
 from .limits import add_limits, not_blank
 from .locking import BuildQuery, Database
 from .mapping import column_of, mapper_of, member_of
 from .misfits import check_members
-from .queue import DEFAULT_BUILDS, UNFINISHED, BuildQueue
+from .queue import MAX_BUILDS, UNFINISHED, BuildQueue, QueuePage
 from .transactions import FlushRouting, begin, flush_bind, reading, rollback, transaction
 
+#: The status of a build that was cleaned, and what its ``error`` says, by default.
+CLEAN_STATUS, CLEAN_MESSAGE = "error", "build cleaned by platform admin"
+
+_BATCH = re.compile(f"[!-~]{{1,{MAX_BATCH}}}")
+
 _NO_OPTIONS = ChangeOptions()
+
+_ALL = BuildFilter()
 
 
 class BuildStore:
@@ -43,6 +70,7 @@ class BuildStore:
         history: type[Any] | None = None,
         require_reason: bool = False,
         queue_statuses: Collection[str] = UNFINISHED,
+        clean_status: str = CLEAN_STATUS,
     ) -> None:
         if not callable(session) or isinstance(session, sessionmaker | type):
             raise ConfigurationError(
@@ -83,6 +111,11 @@ class BuildStore:
                 if queue_statuses is not UNFINISHED:
                     raise
                 self.queue_problem = str(error)
+        self._clean_status = clean_status
+        #: Why the unfinished builds cannot be cleaned, although there are some.
+        self.clean_problem: str | None = None
+        if self._queue is not None:
+            self.clean_problem = self._check_clean_status(instance, self._queue)
         self._model = model
         self.schema = schema
         self._session = session
@@ -139,37 +172,142 @@ class BuildStore:
         """
         history = self._require_history()
         with transaction(self._current(), self._mapper) as session:
+            value = self._database(session, options).codec.load_id(build_id)
+        return self._undo(history, value, revision_id, options)
+
+    def set(
+        self,
+        build_ids: Iterable[str],
+        members: Document,
+        options: ChangeOptions = _NO_OPTIONS,
+        *,
+        on_progress: Callable[[], None] | None = None,
+    ) -> BatchResult:
+        """Give some members of several builds the same values, each build by a change of its own.
+
+        One that is refused leaves the others changed. The revisions are a batch.
+
+        :param members: their JSON values.
+        :param on_progress: called after each build.
+        :raises InvalidParameter: the reason is missing, or cannot be stored.
+        """
+        with reading(self._current(), self._mapper) as session:
+            codec = self._database(session, options).codec
+
+        def change(build_id: str, its: ChangeOptions) -> ChangeResult:
+            return self._set(codec.load_id(build_id), members, its)
+
+        items = (BatchItem(text, partial(change, text)) for text in build_ids)
+        return run_batch(items, options, gone=True, on_progress=on_progress)
+
+    def clean(
+        self,
+        wanted: BuildFilter = _ALL,
+        options: ChangeOptions = _NO_OPTIONS,
+        *,
+        message: str = CLEAN_MESSAGE,
+        limit: int = MAX_BUILDS,
+        build_ids: Iterable[str] | None = None,
+        on_progress: Callable[[], None] | None = None,
+    ) -> BatchResult:
+        """Finish unfinished builds, the oldest first, each by a change of its own.
+
+        Its ``status`` becomes the ``clean_status``, its ``error`` the message, its ``finished`` the
+        current second, as far as the schema has these members. A build that the filter does not fit
+        any more once it is locked is left alone. The revisions are a batch.
+
+        :param limit: the most builds.
+        :param build_ids: only these of them.
+        :param on_progress: called after each build.
+        :raises InvalidParameter: the builds cannot be filtered so, or as ``overwrite``.
+        :raises InvalidBuild: the message cannot be stored.
+        """
+        queue = self._require_queue()
+        if self.clean_problem is not None:
+            raise ConfigurationError(f"No build can be cleaned: {self.clean_problem}")
+        with reading(self._current(), self._mapper) as session:
             database = self._database(session, options)
-            codec, value = database.codec, database.codec.load_id(build_id)
-            change = BuildChange(database, self._query, value, history, options)
-            before, after = history.find(database, value, revision_id)
-            change.check_precondition()
-            members = members_to_restore(codec, change.before, change.snapshot, before, after)
-            loaded = load_restored(codec, change.build, change.before, before, members)
-            return change.apply(members, loaded)
+            codec = database.codec
+            begin(session)
+            conditions = queue.conditions(database, wanted)
+            members = self._cleaned(codec, message)
+            page = QueuePage(limit + 1, oldest=True)
+            found = [codec.load_id(text) for text in build_ids] if build_ids is not None else None
+            ids = queue.ids(database, conditions, page) if found is None else found
+
+        def finish(build_id: Any, its: ChangeOptions) -> ChangeResult:
+            return self._set(build_id, members, its, conditions, wanted)
+
+        items = (BatchItem(codec.dump_id(one), partial(finish, one)) for one in ids[:limit])
+        result = run_batch(items, options, gone=False, on_progress=on_progress)
+        return result._replace(more=result.more or len(ids) > limit)
+
+    def undo_batch(
+        self,
+        batch: str,
+        options: ChangeOptions = _NO_OPTIONS,
+        *,
+        on_progress: Callable[[], None] | None = None,
+    ) -> BatchResult:
+        """Undo each revision of a batch, the newest first; those that do not stand are left alone.
+
+        :param batch: of the revisions; that of the undo is another.
+        :param on_progress: called after each revision.
+        :raises RevisionNotFound: there is no such batch.
+        :raises InvalidParameter: the reason is missing, or cannot be stored.
+        """
+        history = self._require_history()
+        with reading(self._current(), self._mapper) as session:
+            database = self._database(session, options)
+            codec = database.codec
+            begin(session)
+            revisions = history.in_batch(database, batch)
+        if not revisions:
+            raise RevisionNotFound("There is no such batch.")
+        items = (
+            BatchItem(codec.dump_id(one), partial(self._undo, history, one, revision), revision)
+            for revision, one in revisions
+        )
+        return run_batch(items, options, gone=True, on_progress=on_progress)
 
     def revisions(
         self,
-        build_id: str,
+        build_id: str | None = None,
         *,
-        limit: int = DEFAULT_REVISIONS,
+        deleted: bool = False,
+        batch: str | None = None,
+        actor: str | None = None,
+        after: int | None = None,
         before: int | None = None,
+        below: int | None = None,
+        limit: int = DEFAULT_REVISIONS,
         take: Callable[[Revision], bool] | None = None,
     ) -> list[Revision]:
-        """Return the revisions of a build, the newest first.
+        """Return revisions, the newest first.
 
+        :param build_id: only those of this build; None: of all builds, deleted ones included.
+        :param deleted: whether this build may be deleted, too.
+        :param batch: only those of this batch.
+        :param actor: only those of this actor.
+        :param after: only those made later than this UNIX epoch second.
+        :param before: only those made earlier than this UNIX epoch second.
+        :param below: only those with a lesser id.
         :param limit: the most revisions to return.
-        :param before: only revisions with a lesser id.
         :param take: called with each revision instead of returning it, until it returns False. So
             no more than a few of them are in memory at once.
         """
         history = self._require_history()
         with reading(self._current(), self._mapper) as session:
             database = self._database(session)
-            value = database.codec.load_id(build_id)
-            self._query.find(database, value)
+            value = None
+            if build_id is not None:
+                value = database.codec.load_id(build_id)
+                if not deleted:
+                    self._query.find(database, value)
+            begin(session)
+            wanted = RevisionFilter(value, batch, actor, after, before)
             revisions = []
-            for revision in history.newest(database, value, limit, before):
+            for revision in history.newest(database, wanted, limit, below):
                 if take is None:
                     revisions.append(revision)
                 elif not take(revision):
@@ -186,39 +324,44 @@ class BuildStore:
         """Whether the unfinished builds can be listed."""
         return self._queue is not None
 
+    @property
+    def filters(self) -> Mapping[str, AnyField]:
+        """The members that a filter of the queue may name, with their fields."""
+        return {} if self._queue is None else self._queue.filters.fields
+
     def queue(
         self,
+        wanted: BuildFilter = _ALL,
         *,
-        limit: int = DEFAULT_BUILDS,
-        after: int | None = None,
-        before: int | None = None,
+        limit: int = MAX_BUILDS,
         below: str | None = None,
+        offset: int = 0,
+        oldest: bool = False,
         on_unreadable: Callable[[Any, str], None] | None = None,
         take: Callable[[Document | None, Any], bool] | None = None,
     ) -> list[Document]:
         """Return the unfinished builds, the last created first.
 
+        :param wanted: only these.
         :param limit: the most builds to return, those that cannot be read included.
-        :param after: only builds created later than this UNIX epoch second.
-        :param before: only builds created earlier than this UNIX epoch second.
         :param below: only builds that stand below the build with this id, as text.
+        :param offset: how many builds to leave out first.
+        :param oldest: whether the first created come first.
         :param on_unreadable: called with the id of a build that cannot be read, and what is wrong.
             The list lacks it, and the log has a line.
         :param take: called with each build and its id instead of returning it, until it returns
-            False; with None if it cannot be read, or is no longer unfinished. So no more than a few
+            False; with None if it cannot be read, or is no longer meant. So no more than a few
             of them are in memory at once.
-        :raises InvalidParameter: the host has no ``created`` to filter by.
+        :raises InvalidParameter: the builds cannot be filtered so.
         """
-        if self._queue is None:
-            problem = self.queue_problem or "pass queue_statuses=."
-            raise ConfigurationError(f"There is no queue: {problem}")
+        queue = self._require_queue()
         with reading(self._current(), self._mapper) as session:
             database = self._database(session)
             start = None if below is None else database.codec.load_id(below)
             begin(session)
             documents = []
-            builds = self._queue.newest(database, limit, after, before, start, on_unreadable)
-            for dumped_id, document in builds:
+            page = QueuePage(limit, start, offset, oldest)
+            for dumped_id, document in queue.read(database, wanted, page, on_unreadable):
                 if take is not None:
                     if not take(document, dumped_id):
                         break
@@ -240,6 +383,77 @@ class BuildStore:
             return  # there is no session: none need be made
         rollback(self._current())
 
+    def _set(
+        self,
+        build_id: Any,
+        members: Document,
+        options: ChangeOptions,
+        conditions: Sequence[ColumnElement[bool]] = (),
+        wanted: BuildFilter = _ALL,
+    ) -> ChangeResult:
+        with transaction(self._current(), self._mapper) as session:
+            database = self._database(session, options)
+            codec = database.codec
+            change = BuildChange(
+                database, self._query, build_id, self._history, options, conditions
+            )
+            if not matches(codec, change.before, wanted):
+                raise BuildNotFound
+            change.check_precondition()
+            loaded = codec.load(change.before | members)
+            loaded = codec.load_values(loaded, change.build, change.before)
+            return change.apply(changed_members(change.before, loaded.document), loaded)
+
+    def _undo(
+        self, history: BuildHistory, build_id: Any, revision_id: int, options: ChangeOptions
+    ) -> ChangeResult:
+        with transaction(self._current(), self._mapper) as session:
+            database = self._database(session, options)
+            codec = database.codec
+            change = BuildChange(database, self._query, build_id, history, options)
+            before, after = history.find(database, build_id, revision_id)
+            change.check_precondition()
+            members = members_to_restore(codec, change.before, change.snapshot, before, after)
+            loaded = load_restored(codec, change.build, change.before, before, members)
+            return change.apply(members, loaded)
+
+    def _check_clean_status(self, schema: BuildSchema, queue: BuildQueue) -> str | None:
+        """Return why no build can be given the ``clean_status``; None: it can.
+
+        :raises ConfigurationError: likewise, if the host has chosen it.
+        """
+        field, status = member_of(schema, "status").field, self._clean_status
+        if not field.dump_only and accepts(field, status) and status not in queue.statuses:
+            return None
+        problem = (
+            f"clean_status={status!r} is no status that finishes a build: pass one that"
+            f" {type(schema).__name__}.status takes, and that is none of queue_statuses."
+        )
+        if status != CLEAN_STATUS:
+            raise ConfigurationError(problem)
+        return problem
+
+    def _cleaned(self, codec: BuildCodec, message: str) -> Document:
+        """Return the members that a clean changes, with their values."""
+        values = {"status": self._clean_status, "error": message, "finished": int(time())}
+        members = {key: values[key] for key in values if key in codec.attributes}
+        try:
+            if "error" in members:
+                codec.members["error"].field.deserialize(message)
+        except ValidationError as error:
+            raise InvalidBuild({"error": [str(one) for one in error.messages]}) from error
+        if "finished" in members and not accepts(
+            codec.members["finished"].field, members["finished"]
+        ):
+            del members["finished"]
+        return members
+
+    def _require_queue(self) -> BuildQueue:
+        if self._queue is None:
+            problem = self.queue_problem or "pass queue_statuses=."
+            raise ConfigurationError(f"There is no queue: {problem}")
+        return self._queue
+
     def _current(self) -> Session:
         session: Session | scoped_session[Session] = self._session()
         # lambda: db.session returns a Session of Flask-SQLAlchemy-Lite, or a scoped_session.
@@ -259,6 +473,8 @@ class BuildStore:
         database = Database(session, bind, codec)
         if options is not None:
             self._check_reason(options.reason, bind.dialect)
+            if options.batch is not None and not _BATCH.fullmatch(options.batch):
+                raise InvalidParameter({"batch": [f"not 1 to {MAX_BATCH} visible characters"]})
             if bind.engine not in self._checked:
                 self._check_flush(database)
                 self._checked.add(bind.engine)

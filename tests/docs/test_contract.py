@@ -54,7 +54,7 @@ def sent(document: Mapping[str, Any], tags: Collection[str]) -> dict[str, Any]:
     return {name: value for name, value in document.items() if name in tags and value is not None}
 
 
-@from_page(PAGE, shown='"error":')
+@from_page(PAGE, shown='"error": "status')
 def test_an_error_has_this_form(host: Host, shown: str) -> None:
     document = {name: value for name, value in OCTOCAT.items() if name != "status"}
     assert host.put(document | {"finished": "0"}).json == json.loads(shown)
@@ -71,7 +71,12 @@ def test_the_document_is_of_this_app(server: CiServer, code: str) -> None:
     server.db.init_app(server.app)
     document = server.run(code)["document"]
     validate_document(json.loads(json.dumps(document)))
-    assert [*document["paths"]] == [URL, f"{URL}/{{build_id}}", f"{URL}s/queue"]
+    assert [*document["paths"]] == [
+        URL,
+        f"{URL}/{{build_id}}",
+        f"{URL}s/queue",
+        f"{URL.removesuffix('/build')}/clean",
+    ]
     text = re.findall("`security=(.*)`", PAGES[PAGE])
     with server.app.app_context():
         blueprint: Any = server.app.blueprints["build_admin"]
@@ -150,4 +155,5 @@ def test_the_queue_of_the_client_has_all_it_reads_but_the_name(host: Host) -> No
     assert [sent(one, read) for one in queue] == [
         {"status": "running", "number": 1, "created": OCTOCAT["created"]}
     ]
-    assert host.client.get(f"{URL}s/queue?page=1", headers=ADMIN).status_code == 400
+    paged = host.client.get(f"{URL}s/queue?after=1&page=1&per_page=10", headers=ADMIN)
+    assert paged.json == queue

@@ -245,7 +245,7 @@ def test_a_page_that_lacks_builds_that_are_gone_has_a_link_all_the_same(
         if next(rows, None) == 0:  # the ids are read
             connection.exec_driver_sql("UPDATE builds SET status = 'success' WHERE id = 21")
 
-    page = host.client.get(f"{URL}s/queue?limit=10", headers=ADMIN)
+    page: Any = host.client.get(f"{URL}s/queue?limit=10", headers=ADMIN)
     assert [one["id"] for one in page.json] == [*range(30, 21, -1)]
     assert page.headers["Link"] == f'<{URL}s/queue?limit=10&below=21>; rel="next"'
 

@@ -174,7 +174,11 @@ def test_a_change_is_undone_and_the_undo_undone(
             assert (sparse.row(), sparse.recorded()) == before
             return None
         revision = sparse.revisions().json[0]
-        assert revision == preview.json | {"id": revision["id"], "at": revision["at"]}
+        assert revision == preview.json | {
+            "id": revision["id"],
+            "at": revision["at"],
+            "batch": None,
+        }
         kept = sparse.recorded()
         assert kept[:-1] == before[1]
         assert (kept[-1]["before"], kept[-1]["after"]) == (before[0], sparse.row())

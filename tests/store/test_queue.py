@@ -384,8 +384,6 @@ def test_without_a_time_of_creation_the_greatest_ids_come_first(
     refused = queue(host, after=1, before=9)
     assert refused.status_code == 400
     assert refused.json == {"error": f"after: {cannot}; before: {cannot}"}
-    told = host.app.test_cli_runner().invoke(args=["build-admin", "queue", "--older-than", "1h"])
-    assert (told.exit_code, cannot in told.output) == (1, True)
     assert host.app.test_cli_runner().invoke(args=["build-admin", "queue"]).exit_code == 0
 
 

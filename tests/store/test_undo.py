@@ -504,7 +504,7 @@ def test_the_store_undoes_without_flask(make_host: MakeHost, sqlite_url: str) ->
     assert store.undo("1", revision.id, ChangeOptions(dry_run=True)).revision.id is None
     assert store.undo("1", changed.revision.id or 0).build.document == OCTOCAT
     assert [one.id for one in store.revisions("1", limit=1)] == [2]
-    assert [one.id for one in store.revisions("1", before=2)] == [1]
+    assert [one.id for one in store.revisions("1", below=2)] == [1]
     with pytest.raises(UndoConflict) as caught:
         store.undo("1", changed.revision.id or 0)
     assert caught.value.members == ["status", "finished"]

@@ -1,0 +1,269 @@
+"""The filters of the queue, its order and its pages."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from marshmallow import fields, post_dump
+from sqlalchemy.dialects.mysql import DATETIME
+
+from flask_build_admin import BuildSchema, Choice, Flag, Text, UnixTime, WholeNumber
+from tests.support.hosts import ADMIN, OCTOCAT, URL, Host, model_of, row_of
+
+MakeHost = Callable[..., Host]
+
+QUEUE = f"{URL}s/queue"
+
+
+def ids(host: Host, query: str = "") -> list[Any]:
+    answer: Any = host.client.get(f"{QUEUE}?{query}", headers=ADMIN)
+    assert answer.status_code == 200, answer.data
+    return [one["id"] for one in answer.json]
+
+
+def refusal(host: Host, query: str) -> str:
+    answer: Any = host.client.get(f"{QUEUE}?{query}", headers=ADMIN)
+    assert answer.status_code == 400
+    return str(answer.json["error"])
+
+
+class Kind(enum.Enum):
+    NIGHTLY = "nightly"
+    TAG = "1"
+
+
+class Kinds(BuildSchema):
+    """A member of each kind of field."""
+
+    created = UnixTime()
+    started = UnixTime(zero_is_null=False)
+    finished = WholeNumber(zero_is_null=True)
+    event = fields.Enum(Kind, by_value=True, required=True)
+    parent = Choice({"none": None, "some": 1})
+    fork = Flag()
+    size = fields.Float(required=True)
+    labels = fields.Raw(required=True, allow_none=True)
+    owner = Text(attribute="owner_name", dump_only=True)
+
+
+SECOND = datetime(2026, 11, 28, 3, 0, 0)
+TIME = sa.DateTime().with_variant(DATETIME(fsp=6), "mysql", "mariadb")
+
+
+@pytest.fixture
+def kinds(make_host: MakeHost, database_url: str) -> Host:
+    left_out = ("created", "started", "event", "fork", "size")
+    model = model_of(
+        *left_out,
+        created=sa.Column(TIME),
+        started=sa.Column(TIME),
+        event=sa.Column(sa.Enum(Kind)),
+        fork=sa.Column(sa.Boolean),
+        size=sa.Column(sa.Float),
+        labels=sa.Column(sa.String(20)),
+        owner_name=sa.Column(sa.String(20)),
+        upper=property(lambda self: self.title.upper()),
+    )
+
+    def row(build_id: int, **members: Any) -> dict[str, Any]:
+        given = {"id": build_id, "number": build_id, "status": "running", "finished": None}
+        return row_of(*left_out, **given | {"event": Kind.NIGHTLY} | members)
+
+    rows = [
+        row(1, created=SECOND, fork=True, parent=1, size=0.5, labels="a", owner_name="mona"),
+        row(2, created=SECOND.replace(microsecond=900_000), started=SECOND, parent=None),
+        row(3, created=SECOND.replace(second=1), event=Kind.TAG, fork=False, finished=0),
+        row(4, created=None, started=datetime(1970, 1, 1), finished=7, host="worker-7"),
+        row(5, created=None, title="", host="Worker-7"),
+        row(6, status="success", fork=True),
+    ]
+    return make_host(database_url, model=model, schema=Kinds, rows=rows)
+
+
+EPOCH = int(SECOND.replace(tzinfo=UTC).timestamp())
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", [3, 2, 1, 5, 4]),
+        ("id=2", [2]),
+        ("number=4", [4]),
+        ("host=worker-7", [4]),
+        ("host=WORKER-7", []),
+        ("title=", [5]),
+        (f"created={EPOCH}", [2, 1]),
+        (f"created={EPOCH + 1}", [3]),
+        ("created=0", [5, 4]),
+        (f"started={EPOCH}", [2]),
+        ("started=0", [3, 1, 5, 4]),
+        ("started=253402300799", []),
+        ("finished=0", [3, 2, 1, 5]),
+        ("finished=7", [4]),
+        ("event=nightly", [2, 1, 5, 4]),
+        ("event=1", [3]),
+        ("parent=some", [3, 1, 5, 4]),
+        ("parent=none", [2]),
+        ("fork=true", [1]),
+        ("fork=false", [3, 2, 5, 4]),
+        ("size=0.5", [1]),
+        ("labels=null", [3, 2, 5, 4]),
+        ('labels="a"', [1]),
+        ("owner=mona", [1]),
+        ("owner=", [3, 2, 5, 4]),
+        ("status=pending", []),
+        ("status=running&fork=true&id=1", [1]),
+    ],
+)
+def test_a_member_is_read_by_its_own_field(kinds: Host, query: str, expected: list[int]) -> None:
+    assert ids(kinds, query) == expected
+
+
+def test_a_value_that_no_build_can_have_is_a_400(kinds: Host) -> None:
+    assert refusal(kinds, "number=0&fork=1&event=x&created=-1&upper=X") == (
+        "upper: unknown parameter"
+    )
+    assert refusal(kinds, "number=0&fork=1&created=-1") == (
+        "number: less than 1; fork: not true or false; created: less than 0"
+    )
+    assert refusal(kinds, f"title={'x' * 251}") == "title: longer than 250 characters"
+    assert refusal(kinds, "parent=x") == "parent: not one of none, some"
+
+
+class Shouting(BuildSchema):
+    @post_dump
+    def shout(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return data | {"host": data["host"].upper()}
+
+
+def test_a_hook_may_dump_a_member_otherwise(make_host: MakeHost, sqlite_url: str) -> None:
+    rows = [OCTOCAT | {"status": "running", "host": "worker-7"}]
+    host = make_host(sqlite_url, rows=rows, schema=Shouting)
+    assert ids(host, "host=worker-7") == [1]
+    assert ids(host, "host=WORKER-7") == []
+
+
+LATE, EARLY = 2000, 1000
+
+
+@pytest.fixture
+def idle(make_host: MakeHost, database_url: str) -> Host:
+    rows = [
+        row_of(id=n, number=n, status="running", created=a, enqueued=b, started=c)
+        for n, (a, b, c) in enumerate(
+            [
+                (EARLY, EARLY, EARLY),
+                (EARLY, EARLY, LATE),  # it waited long and has run for a minute
+                (EARLY, LATE, None),
+                (LATE, 0, 0),
+                (EARLY, None, 0),
+                (None, None, None),
+            ],
+            1,
+        )
+    ]
+    return make_host(database_url, model=model_of(), rows=rows)
+
+
+def test_a_sign_of_life_is_any_of_three(idle: Host) -> None:
+    assert ids(idle, f"idle_before={LATE}") == [5, 1, 6]
+    assert ids(idle, f"idle_before={EARLY}") == [6]
+    assert ids(idle, f"idle_before={LATE + 1}") == [4, 5, 3, 2, 1, 6]
+    assert ids(idle, f"idle_before={LATE}&after={EARLY - 1}&order=oldest") == [1, 5]
+
+
+class Timeless(BuildSchema):
+    class Meta:
+        exclude = ("created", "enqueued", "started")
+
+
+class CreatedOnly(BuildSchema):
+    class Meta:
+        exclude = ("enqueued", "started")
+
+
+def test_idle_is_judged_by_what_the_host_has(make_host: MakeHost, sqlite_url: str) -> None:
+    rows = [OCTOCAT | {"status": "running", "created": EARLY, "started": LATE}]
+    host = make_host(sqlite_url, rows=rows, schema=CreatedOnly)
+    assert ids(host, f"idle_before={LATE}") == [1]
+    host = make_host(sqlite_url, rows=rows, schema=Timeless)
+    assert refusal(host, f"idle_before={LATE}&before=5") == (
+        "before: these builds cannot be listed by when they were created; idle_before: these builds"
+        " have no time that a query can compare"
+    )
+
+
+#: When each build was created.
+CREATED = [3, None, 1, None, 3, 2, 1]
+
+
+@pytest.fixture
+def ordered(make_host: MakeHost, database_url: str) -> Host:
+    rows = [row_of(id=n, number=n, status="running", created=at) for n, at in enumerate(CREATED, 1)]
+    return make_host(database_url, model=model_of(), rows=rows)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7])
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+@pytest.mark.parametrize("paging", ["limit={}", "per_page={}", "page=1&per_page={}"])
+def test_the_pages_of_either_order(ordered: Host, order: str, limit: int, paging: str) -> None:
+    newest = [5, 1, 6, 7, 3, 4, 2]
+    expected = newest if order == "newest" else newest[::-1]
+    seen: list[int] = []
+    url = f"{QUEUE}?order={order}&{paging.format(limit)}"
+    count = 0
+    while url:
+        page: Any = ordered.client.get(url, headers=ADMIN)
+        assert len(page.json) <= limit
+        seen += [one["id"] for one in page.json]
+        url = page.headers.get("Link", "").removeprefix("<").partition(">")[0]
+        assert not url or f"order={order}" in url
+        assert not url or ("&page=" in url) is paging.startswith("page")
+        count += 1
+    assert seen == expected
+    assert count == -(-len(expected) // limit)
+
+
+def test_the_link_has_all_filters(ordered: Host) -> None:
+    query = "order=oldest&limit=1&host=company.localhost&idle_before=1700000000&repo_id=1"
+    page = ordered.client.get(f"{QUEUE}?{query}", headers=ADMIN)
+    link = page.headers["Link"].removeprefix("<").partition(">")[0]
+    assert {*link.partition("?")[2].split("&")} == {*query.split("&"), "below=2"}
+    assert ids(ordered, link.partition("?")[2]) == [4]
+
+
+def test_a_numbered_page_that_is_too_long_goes_on_below_its_last_build(
+    make_host: MakeHost, sqlite_url: str
+) -> None:
+    rows = [OCTOCAT | {"id": n, "number": n, "status": "running"} for n in range(1, 6)]
+    host = make_host(sqlite_url, rows=rows, max_list_length=1500)
+    page: Any = host.client.get(f"{QUEUE}?page=1&per_page=4", headers=ADMIN)
+    assert [one["id"] for one in page.json] == [5, 4]
+    assert page.headers["Link"] == f'<{QUEUE}?per_page=4&below=4>; rel="next"'
+
+
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [
+        ("page=0", "page: not a whole number from 1 to 1000000"),
+        ("page=1&below=1", "page: not together with below"),
+        ("per_page=1&limit=1", "per_page: not together with limit"),
+        ("per_page=1001", "per_page: not a whole number from 1 to 1000"),
+        ("order=up", "order: not newest or oldest"),
+    ],
+)
+def test_a_page_that_cannot_be(ordered: Host, query: str, error: str) -> None:
+    assert refusal(ordered, query) == error
+
+
+def test_without_a_limit_there_are_a_thousand(make_host: MakeHost, sqlite_url: str) -> None:
+    rows = [OCTOCAT | {"id": n, "number": n, "status": "running"} for n in range(1, 1002)]
+    host = make_host(sqlite_url, rows=rows)
+    page: Any = host.client.get(QUEUE, headers=ADMIN)
+    assert len(page.json) == 1000
+    assert page.headers["Link"] == f'<{QUEUE}?limit=1000&below=2>; rel="next"'
