@@ -1,6 +1,6 @@
-"""Many changes at once: each in a transaction of its own, so one that fails leaves the others."""
+"""Many changes at once: one that fails leaves the others."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -13,10 +13,14 @@ from ..exceptions import (
     DatabaseUnavailable,
     one_line,
 )
-from .change import ChangeOptions, ChangeResult
+from .change import BuildChange, ChangeOptions, ChangeResult
+from .codec import LoadedBuild
 from .dberrors import describe
 from .history import Revision
 from .transactions import log
+
+#: How many changes one transaction has. A worker may wait for all of them.
+_SIZE = 20
 
 #: After so many changes in a row that the database had no answer to, no more are tried.
 _MAX_UNAVAILABLE = 3
@@ -59,49 +63,72 @@ class BatchResult(NamedTuple):
 class BatchItem(NamedTuple):
     """One change of a batch."""
 
-    #: The id of the build, as the member ``id`` has it.
+    #: The id of the build, as the model has it.
     build_id: Any
-    #: Makes the change. It raises ``BuildNotFound`` if there is nothing to change any more.
-    change: Callable[[ChangeOptions], ChangeResult]
+    #: Says what is changed, once the build is locked: the members, and their values.
+    prepare: Callable[[BuildChange], tuple[list[str], LoadedBuild]]
     #: The revision that is undone, if any.
     revision_id: int | None = None
 
 
-def run_batch(
-    items: Iterable[BatchItem],
-    options: ChangeOptions,
-    *,
-    gone: bool,
-    on_progress: Callable[[], None] | None,
-) -> BatchResult:
-    """Make changes one by one, whatever becomes of the others.
+#: Makes some changes in one transaction, all or none; None: the build is not found.
+ChangeAll = Callable[[Sequence[BatchItem], ChangeOptions], list[ChangeResult | None]]
 
+
+def run_batch(
+    items: Sequence[BatchItem],
+    options: ChangeOptions,
+    change_all: ChangeAll,
+    dump_id: Callable[[Any], Any],
+    *,
+    size: int = _SIZE,
+    gone: bool = True,
+    on_progress: Callable[[], None] | None = None,
+) -> BatchResult:
+    """Make changes, whatever becomes of the others.
+
+    :param dump_id: returns the id of a build as the member ``id`` has it.
+    :param size: how many changes one transaction has, if it has no fault.
     :param gone: whether a build that is not found is a failure, and not simply left alone.
-    :param on_progress: called after each.
+    :param on_progress: called after each change.
     :raises ConfigurationError: as of any change; those before it are made.
     """
     batch = options.batch or str(uuid4())
     options = replace(options, batch=batch)
     result = BatchResult(batch, [], [])
     unavailable = 0
-    for item in items:
-        if unavailable == _MAX_UNAVAILABLE:
-            return result._replace(more=True)
-        available = True
-        try:
-            revision = item.change(options).revision
-            if revision.changes:
-                result.changed.append(revision)
-        except ConfigurationError:
-            raise
-        except BuildNotFound as error:
-            if gone:
-                result.failed.append(BatchFailure(item.build_id, error, item.revision_id))
-        except Exception as error:  # noqa: BLE001 (a receiver of the host's refuses by any)
-            available = not isinstance(error, DatabaseUnavailable)
-            log.warning("build %r is not changed: %s", item.build_id, describe(error))
-            result.failed.append(BatchFailure(item.build_id, error, item.revision_id))
-        unavailable = 0 if available else unavailable + 1
-        if on_progress is not None:
-            on_progress()
+    for start in range(0, len(items), size):
+        portion = items[start : start + size]
+        for item, made in _make(portion, options, change_all):
+            if isinstance(made, ConfigurationError):
+                raise made
+            if isinstance(made, Exception):
+                if gone or not isinstance(made, BuildNotFound):
+                    build_id = dump_id(item.build_id)
+                    log.warning("build %r is not changed: %s", build_id, describe(made))
+                    result.failed.append(BatchFailure(build_id, made, item.revision_id))
+            elif made.revision.changes:
+                result.changed.append(made.revision)
+            if on_progress is not None:
+                on_progress()
+            unavailable = unavailable + 1 if isinstance(made, DatabaseUnavailable) else 0
+            if unavailable == _MAX_UNAVAILABLE:
+                return result._replace(more=True)
     return result
+
+
+def _make(
+    items: Sequence[BatchItem], options: ChangeOptions, change_all: ChangeAll
+) -> Iterator[tuple[BatchItem, ChangeResult | Exception]]:
+    """Make some changes: in one transaction, which is faster, or else one by one."""
+    try:
+        results = change_all(items, options)
+    except Exception as error:  # noqa: BLE001 (a receiver of the host's refuses by any)
+        if len(items) == 1:
+            yield items[0], error
+            return
+        for item in items:
+            yield from _make([item], options, change_all)
+        return
+    for item, result in zip(items, results, strict=True):
+        yield item, BuildNotFound() if result is None else result

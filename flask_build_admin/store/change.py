@@ -1,6 +1,6 @@
 """One change of one build in one transaction: lock, compare, assign, flush, record, commit."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +8,6 @@ from traceback import extract_tb
 from typing import Any, NamedTuple
 
 from blinker import Signal
-from sqlalchemy import ColumnElement
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Mapper, Session, object_mapper
 from sqlalchemy.orm.attributes import flag_modified, instance_dict
@@ -58,7 +57,7 @@ class BuildChange:
 
     :param build_id: as the model has it.
     :param history: records the change; None: nothing is recorded.
-    :param conditions: the build must fulfil them under the lock.
+    :param build: the build, if it is locked already; None: it is locked now.
     :raises BuildNotFound: there is no such build.
     """
 
@@ -69,16 +68,19 @@ class BuildChange:
         build_id: Any,
         history: BuildHistory | None,
         options: ChangeOptions,
-        conditions: Sequence[ColumnElement[bool]] = (),
+        build: Any = None,
     ) -> None:
-        self._database = database
-        self._codec = database.codec
+        self.database = database
+        self.codec = database.codec
         self._query = query
-        self._id = build_id
+        self.id = build_id
         self._history = history
         self._options = options
         #: The build, and the document of it as it was before the change.
-        self.build, self.before = query.lock(database, build_id, conditions)
+        if build is None:
+            self.build, self.before = query.lock(database, build_id)
+        else:
+            self.build, self.before = build, query.dump(database, build, build_id)
         #: The snapshot of the same, if there is a history.
         self.snapshot = self._snapshot(self.before)
 
@@ -95,7 +97,13 @@ class BuildChange:
         :raises InvalidBuild: a member cannot be changed, or is not stored as sent.
         :raises InvalidParameter: the database cannot store the reason.
         """
-        session, bind, _ = self._database
+        result = self.write(members, loaded)
+        end_changes(self.database, self._options)
+        self.announce(result)
+        return result
+
+    def write(self, members: list[str], loaded: LoadedBuild) -> ChangeResult:
+        """Overwrite some members of the build, and neither commit nor roll back."""
         try:
             result = self._write(members, loaded)
         except (UnicodeEncodeError, DBAPIError) as error:
@@ -104,26 +112,22 @@ class BuildChange:
             refuse_character(error, changed, options.reason, _name_of(options.actor))
             raise
         if self._options.dry_run:
-            if bind.dialect.name == "postgresql":
-                # A preview has no commit, which would check the deferred constraints.
-                self._database.connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
-            rollback(session)
             return result._replace(revision=result.revision._replace(id=None, at=None))
-        forget_changes(session)
-        # Everything that may fail, and everything that asks the database, comes before the commit.
-        session.commit()
-        if result.revision.changes:
-            self._announce(result)
         return result
 
+    def announce(self, result: ChangeResult) -> None:
+        """Log a change that is committed, and send the signal."""
+        if result.revision.changes and not self._options.dry_run:
+            self._announce(result)
+
     def _write(self, members: list[str], loaded: LoadedBuild) -> ChangeResult:
-        forget_changes(self._database.session)
+        forget_changes(self.database.session)
         self._assign(members, loaded)
         after = self._flush_and_dump() if members else self.before
         self._check_stored(members, after, loaded.document)
         options = self._options
         if members and build_updating.has_receivers_for(options.sender):
-            with kept_open(self._database.session):
+            with kept_open(self.database.session):
                 self._send(build_updating, after)
             after = self._flush_and_dump(reread=True)
             if not same(after["id"], self.before["id"]):
@@ -133,16 +137,14 @@ class BuildChange:
         revision = Revision(after["id"], actor, options.reason, changes, batch=options.batch)
         if self._history is not None and changes:
             recorded = self._snapshot(after)
-            revision = self._history.add(
-                self._database, self._id, revision, self.snapshot, recorded
-            )
+            revision = self._history.add(self.database, self.id, revision, self.snapshot, recorded)
         return ChangeResult(Representation.of(after), revision)
 
     def _assign(self, members: list[str], loaded: LoadedBuild) -> None:
         """Assign the members to the build, and nothing else."""
         problems = {**loaded.problems}
         for key in members:
-            attribute = self._codec.attributes.get(key, "")
+            attribute = self.codec.attributes.get(key, "")
             if key in problems or attribute not in loaded.values:
                 continue
             value = loaded.values[attribute]
@@ -156,7 +158,7 @@ class BuildChange:
                 problems[key] = [sentence or "refused by the model"]
                 continue
             # SQLAlchemy takes 1 and True for equal, also in JSON, and would keep one for the other.
-            name = self._codec.properties.get(key)
+            name = self.codec.properties.get(key)
             if name is not None and not isinstance(value, str | datetime | None):
                 flag_modified(self.build, name)
         if problems:
@@ -169,7 +171,7 @@ class BuildChange:
             for key in members
             if not same(after.get(key), wanted[key])
             # A hook may dump it otherwise.
-            and not same(self._codec.dump_member(self.build, key), wanted[key])
+            and not same(self.codec.dump_member(self.build, key), wanted[key])
         }
         if problems:
             raise InvalidBuild(problems)
@@ -180,7 +182,7 @@ class BuildChange:
         :param reread: whether statements of others may have changed the row.
         :raises BuildConflict: a value does not fit into its column.
         """
-        session, _, codec = self._database
+        session, _, codec = self.database
         # Listeners of other objects may write, too.
         others = session.new or session.deleted or len(session.dirty) > 1
         try:
@@ -195,13 +197,13 @@ class BuildChange:
             names = held if every else codec.needs_refresh
             if stale := [name for name in names if name in held and name in mapper.attrs]:
                 session.expire(self.build, stale)
-            return self._query.dump(self._database, self.build, self._id)
+            return self._query.dump(self.database, self.build, self.id)
 
     def _snapshot(self, document: Document) -> Document:
         if self._history is None:
             return document
-        with self._database.session.no_autoflush:  # a getter that writes is no change
-            return snapshot(self._codec, self.build, document)
+        with self.database.session.no_autoflush:  # a getter that writes is no change
+            return snapshot(self.codec, self.build, document)
 
     def _announce(self, result: ChangeResult) -> None:
         revision = result.revision
@@ -212,7 +214,7 @@ class BuildChange:
         try:
             self._send(build_updated, result.build.document)
         except Exception as error:  # noqa: BLE001 (no failure may deny the change any more)
-            rollback(self._database.session)
+            rollback(self.database.session)
             at = extract_tb(error.__traceback__)[-1]
             message = "a receiver of build_updated failed in %s, line %s: %s"
             log.error(message, at.name, at.lineno, describe(error))
@@ -228,6 +230,27 @@ class BuildChange:
                 actor=options.actor,
                 reason=options.reason,
             )
+
+
+def end_changes(database: Database, options: ChangeOptions) -> None:
+    """Commit the changes of a transaction, or roll back their preview."""
+    session, bind, _ = database
+    if options.dry_run:
+        if bind.dialect.name == "postgresql":
+            # A preview has no commit, which would check the deferred constraints.
+            database.connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
+        rollback(session)
+    else:
+        forget_changes(session)
+        # Everything that may fail, and everything that asks the database, comes before the commit.
+        session.commit()
+
+
+def others_write(session: Session, mapper: Mapper[Any], options: ChangeOptions) -> bool:
+    """Check whether receivers or listeners of the host's may write in the transaction, too."""
+    receivers = build_updating.has_receivers_for(options.sender)
+    before = mapper.dispatch.before_update or session.dispatch.before_flush
+    return bool(receivers or before) or _written_after(session, mapper)
 
 
 def _written_after(session: Session, mapper: Mapper[Any]) -> bool:

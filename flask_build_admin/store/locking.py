@@ -73,23 +73,46 @@ class BuildQuery:
         with database.session.no_autoflush:  # a getter that writes is no change
             return self._one(database, self._select, build_id)
 
-    def lock(
-        self, database: Database, build_id: Any, conditions: Sequence[ColumnElement[bool]] = ()
-    ) -> tuple[Any, Document]:
+    def lock(self, database: Database, build_id: Any) -> tuple[Any, Document]:
         """Return the same, locked: nobody else can change it until the transaction ends.
 
-        :param conditions: the build must fulfil them under the lock.
         :raises ConfigurationError: the database locks no rows, or commits every statement.
         """
+        self._begin_locking(database)
+        with FlushRouting(database.session):
+            return self._one(database, self._select_locked, build_id)
+
+    def lock_all(
+        self,
+        database: Database,
+        build_ids: Sequence[Any],
+        conditions: Sequence[ColumnElement[bool]],
+    ) -> dict[Any, Any]:
+        """Return several builds by their ids, locked; those that are not found are missing.
+
+        :raises Unreadable: one of several cannot be loaded.
+        """
+        self._begin_locking(database)
+        session, query = database.session, self._select_all_locked.where(*conditions)
+        with FlushRouting(session):
+            try:
+                with converting_values:
+                    found = session.execute(query, {"ids": build_ids}).unique().all()
+            except Unreadable:
+                if len(build_ids) > 1:
+                    raise
+                only_ids = query.with_only_columns(self.id)
+                ids = session.scalars(only_ids, {"ids": build_ids}).all()
+                return {one: self._one(database, self._select_locked, one)[0] for one in ids}
+        return {build_id: build for build, build_id in found}
+
+    def _begin_locking(self, database: Database) -> None:
         begin(database.session)
         if database.bind.dialect.name == "sqlite":
             self._lock_sqlite(database.connection)
         else:
             self._require_row_locks(database.bind.dialect)
             _require_transactions(database.connection)
-        with FlushRouting(database.session):
-            query = self._select_locked.where(*conditions) if conditions else self._select_locked
-            return self._one(database, query, build_id)
 
     def dump(self, database: Database, build: Any, build_id: Any) -> Document:
         """Return the document of a build, whose attributes may have expired."""
@@ -122,6 +145,13 @@ class BuildQuery:
     def _select_locked(self) -> Select[Any]:
         # OF: an outer join (of an eager relationship, of a subclass) cannot be locked.
         return self._select.with_for_update(of=list(self._mapper.tables))
+
+    @cached_property
+    def _select_all_locked(self) -> Select[Any]:
+        # The id as the database has it: a hybrid may be another value in Python.
+        query = self.every.add_columns(self.id)
+        query = query.where(self.id.in_(bindparam("ids", expanding=True)))
+        return query.with_for_update(of=list(self._mapper.tables))
 
     @cached_property
     def _update_no_row(self) -> Update:

@@ -21,9 +21,16 @@ from ..exceptions import (
 )
 from ..representation import Document, Representation, changed_members
 from ..schema import AnyField, BuildSchema
-from .batch import BatchItem, BatchResult, run_batch
-from .change import BuildChange, ChangeOptions, ChangeResult, Precondition
-from .codec import BuildCodec
+from .batch import BatchFailure, BatchItem, BatchResult, run_batch
+from .change import (
+    BuildChange,
+    ChangeOptions,
+    ChangeResult,
+    Precondition,
+    end_changes,
+    others_write,
+)
+from .codec import BuildCodec, LoadedBuild
 from .filters import BuildFilter, accepts, matches
 from .history import (
     DEFAULT_REVISIONS,
@@ -172,8 +179,10 @@ class BuildStore:
         """
         history = self._require_history()
         with transaction(self._current(), self._mapper) as session:
-            value = self._database(session, options).codec.load_id(build_id)
-        return self._undo(history, value, revision_id, options)
+            database = self._database(session, options)
+            value = database.codec.load_id(build_id)
+            change = BuildChange(database, self._query, value, history, options)
+            return change.apply(*_prepare_undo(change, history, revision_id))
 
     def set(
         self,
@@ -193,12 +202,15 @@ class BuildStore:
         """
         with reading(self._current(), self._mapper) as session:
             codec = self._database(session, options).codec
-
-        def change(build_id: str, its: ChangeOptions) -> ChangeResult:
-            return self._set(codec.load_id(build_id), members, its)
-
-        items = (BatchItem(text, partial(change, text)) for text in build_ids)
-        return run_batch(items, options, gone=True, on_progress=on_progress)
+        items, unknown = [], []
+        for text in build_ids:
+            try:
+                items.append(BatchItem(codec.load_id(text), partial(_prepare_set, members, _ALL)))
+            except BuildNotFound as error:
+                unknown.append(BatchFailure(text, error))
+        result = self._run(items, options, codec, on_progress=on_progress)
+        result.failed.extend(unknown)
+        return result
 
     def clean(
         self,
@@ -235,11 +247,11 @@ class BuildStore:
             found = [codec.load_id(text) for text in build_ids] if build_ids is not None else None
             ids = queue.ids(database, conditions, page) if found is None else found
 
-        def finish(build_id: Any, its: ChangeOptions) -> ChangeResult:
-            return self._set(build_id, members, its, conditions, wanted)
-
-        items = (BatchItem(codec.dump_id(one), partial(finish, one)) for one in ids[:limit])
-        result = run_batch(items, options, gone=False, on_progress=on_progress)
+        prepare = partial(_prepare_set, members, wanted)
+        items = [BatchItem(one, prepare) for one in ids[:limit]]
+        result = self._run(
+            items, options, codec, conditions=conditions, gone=False, on_progress=on_progress
+        )
         return result._replace(more=result.more or len(ids) > limit)
 
     def undo_batch(
@@ -264,11 +276,11 @@ class BuildStore:
             revisions = history.in_batch(database, batch)
         if not revisions:
             raise RevisionNotFound("There is no such batch.")
-        items = (
-            BatchItem(codec.dump_id(one), partial(self._undo, history, one, revision), revision)
-            for revision, one in revisions
-        )
-        return run_batch(items, options, gone=True, on_progress=on_progress)
+        items = [
+            BatchItem(one, partial(_prepare_undo, history=history, revision_id=its), its)
+            for its, one in revisions
+        ]
+        return self._run(items, options, codec, on_progress=on_progress)
 
     def revisions(
         self,
@@ -383,39 +395,53 @@ class BuildStore:
             return  # there is no session: none need be made
         rollback(self._current())
 
-    def _set(
+    def _run(
         self,
-        build_id: Any,
-        members: Document,
+        items: Sequence[BatchItem],
         options: ChangeOptions,
+        codec: BuildCodec,
+        *,
         conditions: Sequence[ColumnElement[bool]] = (),
-        wanted: BuildFilter = _ALL,
-    ) -> ChangeResult:
-        with transaction(self._current(), self._mapper) as session:
-            database = self._database(session, options)
-            codec = database.codec
-            change = BuildChange(
-                database, self._query, build_id, self._history, options, conditions
-            )
-            if not matches(codec, change.before, wanted):
-                raise BuildNotFound
-            change.check_precondition()
-            loaded = codec.load(change.before | members)
-            loaded = codec.load_values(loaded, change.build, change.before)
-            return change.apply(changed_members(change.before, loaded.document), loaded)
+        **batch: Any,
+    ) -> BatchResult:
+        def change_all(
+            items: Sequence[BatchItem], options: ChangeOptions
+        ) -> list[ChangeResult | None]:
+            return self._change_all(items, options, conditions)
 
-    def _undo(
-        self, history: BuildHistory, build_id: Any, revision_id: int, options: ChangeOptions
-    ) -> ChangeResult:
+        if others_write(self._current(), self._mapper, options):
+            batch["size"] = 1  # they may write to the builds that come next
+        return run_batch(items, options, change_all, codec.dump_id, **batch)
+
+    def _change_all(
+        self,
+        items: Sequence[BatchItem],
+        options: ChangeOptions,
+        conditions: Sequence[ColumnElement[bool]],
+    ) -> list[ChangeResult | None]:
+        """Make some changes in one transaction; None: the build is not found."""
+        results: list[ChangeResult | None] = []
+        changes: list[tuple[BuildChange, ChangeResult]] = []
         with transaction(self._current(), self._mapper) as session:
             database = self._database(session, options)
-            codec = database.codec
-            change = BuildChange(database, self._query, build_id, history, options)
-            before, after = history.find(database, build_id, revision_id)
-            change.check_precondition()
-            members = members_to_restore(codec, change.before, change.snapshot, before, after)
-            loaded = load_restored(codec, change.build, change.before, before, members)
-            return change.apply(members, loaded)
+            builds = self._query.lock_all(database, [one.build_id for one in items], conditions)
+            for item in items:
+                results.append(None)
+                if (build := builds.get(item.build_id)) is None:
+                    continue
+                change = BuildChange(
+                    database, self._query, item.build_id, self._history, options, build
+                )
+                try:
+                    prepared = item.prepare(change)
+                except BuildNotFound:
+                    continue
+                results[-1] = result = change.write(*prepared)
+                changes.append((change, result))
+            end_changes(database, options)
+            for change, result in changes:
+                change.announce(result)
+        return results
 
     def _check_clean_status(self, schema: BuildSchema, queue: BuildQueue) -> str | None:
         """Return why no build can be given the ``clean_status``; None: it can.
@@ -514,3 +540,24 @@ class BuildStore:
             add_limits(field, self._reason_column, dialect)
             self._reasons[dialect.name] = field
         return self._reasons[dialect.name]
+
+
+def _prepare_set(
+    members: Document, wanted: BuildFilter, change: BuildChange
+) -> tuple[list[str], LoadedBuild]:
+    codec = change.codec
+    if not matches(codec, change.before, wanted):
+        raise BuildNotFound
+    change.check_precondition()
+    loaded = codec.load_values(codec.load(change.before | members), change.build, change.before)
+    return changed_members(change.before, loaded.document), loaded
+
+
+def _prepare_undo(
+    change: BuildChange, history: BuildHistory, revision_id: int
+) -> tuple[list[str], LoadedBuild]:
+    codec = change.codec
+    before, after = history.find(change.database, change.id, revision_id)
+    change.check_precondition()
+    members = members_to_restore(codec, change.before, change.snapshot, before, after)
+    return members, load_restored(codec, change.build, change.before, before, members)

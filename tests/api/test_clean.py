@@ -30,6 +30,7 @@ from tests.support.hosts import (
     row_of,
 )
 from tests.support.pages import block
+from tests.support.statements import outline
 
 MakeHost = Callable[..., Host]
 
@@ -278,6 +279,53 @@ def test_a_build_that_is_finished_meanwhile_is_left_alone(
     assert statuses(host) == {1: "error", 2: "success", 3: "error"}
 
 
+@pytest.mark.parametrize("target", ["mapper", "session"])
+def test_what_a_listener_of_the_host_writes_to_the_next_build_is_seen(
+    make_host: MakeHost, sqlite_url: str, target: str
+) -> None:
+    model = model_of()
+    host = make_host(sqlite_url, model=model, rows=[row_of(**stuck(n)) for n in (1, 2, 3)])
+    statement = sa.text("UPDATE builds SET status = 'success' WHERE id = 2")
+
+    def write(*_: Any, **__: Any) -> None:
+        if host.session().dirty:
+            host.session().connection().execute(statement)
+
+    if target == "mapper":
+        sa.event.listen(model, "before_update", write)
+    else:
+        sa.event.listen(host.session, "before_flush", write)
+    assert clean(host).json == "2 builds cleaned."
+    assert statuses(host) == {1: "error", 2: "success", 3: "error"}
+
+
+def test_a_build_that_the_model_cannot_load_is_cleaned_with_the_others(
+    make_host: MakeHost, sqlite_url: str
+) -> None:
+    model = model_of(event=sa.Column(sa.Enum("push", "tag")))
+    host = make_host(sqlite_url, model=model, rows=[row_of(**stuck(n)) for n in (1, 2, 3)])
+    host.execute("UPDATE builds SET event = 'unknown' WHERE id = 2")
+    assert clean(host, "?number=4").json == "0 builds cleaned."
+    assert clean(host, "?event=push").json == "2 builds cleaned."
+    assert clean(host).json == "1 build cleaned."
+    assert statuses(host)[2] == "error"
+    assert host.get(2).json["event"] == "unknown"
+
+
+def test_builds_that_are_cleaned_in_portions(make_host: MakeHost, database_url: str) -> None:
+    rows = [stuck(n, created=LONG_AGO + n) for n in range(1, 51)]
+    host = make_host(database_url, rows=rows, history=BuildRevision)
+    with host.statements() as sent:
+        assert clean(host).json == "50 builds cleaned."
+    assert outline(sent).count("COMMIT") == 1 + 3
+    assert [one["build_id"] for one in host.recorded()] == [*range(1, 51)]
+    with host.statements() as sent:
+        batch = host.recorded()[0]["batch"]
+        assert undo(host, f"?batch={batch}").json == {"undone": 50, "left": []}
+    assert outline(sent).count("COMMIT") == 1 + 3
+    assert [host.row(n) for n in (1, 50)] == [rows[0], rows[49]]
+
+
 @pytest.mark.parametrize(
     "options",
     [{"queue_statuses": ()}, {"queue_statuses": ["running", "error"]}],
@@ -471,6 +519,18 @@ def test_programs_clean_and_undo_without_flask(make_host: MakeHost, sqlite_url: 
     assert [one.build_id for one in undone.changed] == [1, 3]
 
 
+def test_a_configuration_that_cannot_be_ends_a_batch(make_host: MakeHost, sqlite_url: str) -> None:
+    host = make_host(sqlite_url, rows=[stuck(n) for n in (1, 2, 3)])
+
+    def refuse(sender: Any, build: Any, **_: Any) -> None:
+        if build.id == 2:
+            raise ConfigurationError("no such thing")
+
+    with build_updating.connected_to(refuse), pytest.raises(ConfigurationError, match="no such"):
+        host.blueprint.store.clean()
+    assert statuses(host) == {1: "error", 2: "running", 3: "running"}
+
+
 def test_programs_set_several_builds(make_host: MakeHost, sqlite_url: str) -> None:
     host = make_host(sqlite_url, rows=[stuck(n) for n in (1, 2, 3)], history=BuildRevision)
     store = host.blueprint.store
@@ -483,10 +543,11 @@ def test_programs_set_several_builds(make_host: MakeHost, sqlite_url: str) -> No
     result = store.set(["1", "2", "3", "4", "x"], {"status": "killed", "error": "x"}, options)
     assert [one.build_id for one in result.changed] == [1, 3]
     assert [(one.build_id, one.problem) for one in result.failed] == [
-        ("2", "id: not this one"),
-        ("4", "There is no such build."),
+        (2, "id: not this one"),
+        (4, "There is no such build."),
         ("x", "There is no such build."),
     ]
     assert {one["batch"] for one in host.recorded()} == {result.batch}
+    assert store.set(["1", "3"], {"status": "killed"}).changed == []
     refused = store.set(["1"], {"repo_id": 0, "unknown": 1})
     assert refused.failed[0].problem == "unknown: unknown"

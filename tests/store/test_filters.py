@@ -13,6 +13,7 @@ from marshmallow import fields, post_dump
 from sqlalchemy.dialects.mysql import DATETIME
 
 from flask_build_admin import BuildSchema, Choice, Flag, Text, UnixTime, WholeNumber
+from flask_build_admin.store.filters import value_from_text
 from tests.support.hosts import ADMIN, OCTOCAT, URL, Host, model_of, row_of
 
 MakeHost = Callable[..., Host]
@@ -133,6 +134,32 @@ def test_a_value_that_no_build_can_have_is_a_400(kinds: Host) -> None:
     )
     assert refusal(kinds, f"title={'x' * 251}") == "title: longer than 250 characters"
     assert refusal(kinds, "parent=x") == "parent: not one of none, some"
+
+
+class Level(enum.Enum):
+    LOW = 1
+    HIGH = 2
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "value"),
+    [
+        (None, "1", "1"),
+        (Text(), "1", "1"),
+        (Choice({"1": 1}), "1", "1"),
+        (WholeNumber(), "1", 1),
+        (WholeNumber(), "one", "one"),
+        (WholeNumber(), '1, "x": 2', '1, "x": 2'),
+        (fields.Enum(Level), "LOW", "LOW"),
+        (fields.Enum(Level, by_value=fields.Raw()), "1", 1),
+        (fields.Raw(), '["a"]', ["a"]),
+        (Flag(), "true", True),
+        (Flag(), "null", None),
+    ],
+)
+def test_a_value_as_text(field: Any, text: str, value: Any) -> None:
+    assert value_from_text(field, text) == value
+    assert type(value_from_text(field, text)) is type(value)
 
 
 class Shouting(BuildSchema):
