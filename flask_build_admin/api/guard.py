@@ -80,7 +80,6 @@ class RequestGuard:
 
         def serve(current: Request, values: Mapping[str, Any]) -> Response:
             if current.method == "OPTIONS":
-                current.environ[_STATE] = RequestState()
                 hooked = self._run_hooks()
                 return options() if hooked is None else hooked
             outer: RequestState | None = current.environ.get(_STATE)

@@ -706,6 +706,28 @@ def test_a_change_that_the_decorator_does_not_wait_for_is_not_denied(make: MakeH
         assert host.put(CHANGED).json == host.row() == CHANGED
 
 
+def test_a_view_that_the_host_has_wrapped_runs_inside_the_auth(make: MakeHost) -> None:
+    host = make()
+    called: list[str] = []
+
+    def instrument(view: View) -> View:
+        @wraps(view)
+        def wrapper(**values: Any) -> Any:
+            called.append("wrapper")
+            return view(**values)
+
+        return wrapper
+
+    for name, view in host.app.view_functions.items():
+        host.app.view_functions[name] = instrument(view)
+    assert host.get().json == OCTOCAT
+    assert host.put(CHANGED).json == host.row() == CHANGED
+    assert called == ["wrapper"] * 2
+    assert_error(host.get(headers=WORKER))
+    assert_error(host.put(OCTOCAT, headers=WORKER))
+    assert host.row() == CHANGED
+
+
 def test_a_receiver_may_call_another_view(make: MakeHost) -> None:
     host = make(auth=decorator(lambda view, **kwargs: view(**kwargs) and abort(403)))
 
