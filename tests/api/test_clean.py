@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -29,7 +28,6 @@ from tests.support.hosts import (
     model_of,
     row_of,
 )
-from tests.support.pages import block
 from tests.support.statements import outline
 
 MakeHost = Callable[..., Host]
@@ -210,26 +208,6 @@ def refusing(make_host: MakeHost, sqlite_url: str) -> Host:
         " BEGIN SELECT RAISE(ABORT, 'no'); END"
     )
     return host
-
-
-def test_a_build_that_is_refused_leaves_the_others_cleaned(refusing: Host) -> None:
-    shell = block("docs/contract.md", "/clean?")
-    query = shell.partition("/clean")[2].partition('"')[0]
-    body = json.loads(shell.partition("-d '")[2].partition("'")[0])
-    shown = json.loads(block("docs/contract.md", '"40 builds'))
-    answer = clean(refusing, query, json=body)
-    assert answer.json == shown
-    assert statuses(refusing)[17] == "running"
-    assert refusing.row(1)["error"] == body["error"]
-    refusing.execute("UPDATE builds SET status = 'success' WHERE id = 18")
-    undone: Any = undo(refusing, f"?batch={answer.headers['Content-Location'][-36:]}")
-    expected = json.loads(block("docs/history.md", '"undone"'))
-    assert undone.json["undone"] == expected["undone"] == 39
-    [left] = undone.json["left"]
-    [told] = expected["left"]
-    assert left.keys() == told.keys()
-    assert left["build_id"] == 18
-    assert left["error"].startswith(told["error"].rstrip("…"))
 
 
 def test_what_refuses_is_named_and_a_long_list_is_cut(refusing: Host) -> None:
