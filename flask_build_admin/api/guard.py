@@ -1,9 +1,8 @@
 """The host's auth around every view, and the contract's form around both."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from threading import RLock
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from flask import Request, Response, current_app, got_request_exception, make_response
 from flask.typing import BeforeRequestCallable
@@ -25,13 +24,17 @@ _REFUSED = "The server's authentication refuses this request."
 _NOT_ASKED = "The server refused this request before its authentication was asked."
 
 
+#: A view, and what it is called with: the method that the auth saw, and the variables of the path.
+Work: TypeAlias = tuple[Callable[..., Response], str, Mapping[str, Any]]
+
+
 class RequestState:
     """How far one request has come."""
 
     # Attributes of the class, because a dataclass sets each of them for each request.
 
     #: What the host's auth protects, with the variables of the path; None: a view of the host's.
-    work: partial[Response] | None = None
+    work: Work | None = None
     #: The host's decorator is being called. After it has ended nobody is let in any more.
     asking = False
     #: The host's auth let the request through.
@@ -83,7 +86,7 @@ class RequestGuard:
                 hooked = self._run_hooks()
                 return options() if hooked is None else hooked
             outer: RequestState | None = current.environ.get(_STATE)
-            response = self._ask(current, values, partial(view, current.method, **values))
+            response = self._ask(current, values, (view, current.method, values))
             if outer is not None and outer.asking:  # a receiver has called this view
                 current.environ[_STATE] = outer
             return response  # type: ignore[return-value]
@@ -113,7 +116,7 @@ class RequestGuard:
         return self._run_hooks() if refused is None else refused
 
     def _ask(
-        self, current: Request, values: Mapping[str, Any], work: partial[Response] | None = None
+        self, current: Request, values: Mapping[str, Any], work: Work | None = None
     ) -> Response | None:
         """Call the host's decorator, with the work in it.
 
@@ -168,13 +171,14 @@ class RequestGuard:
                 state.made = response.status_code, response.response
         return state.response
 
-    def _respond(self, state: RequestState, work: partial[Response]) -> Response:
+    def _respond(self, state: RequestState, work: Work) -> Response:
         view_called = False
         try:
             response = self._run_hooks()
             if response is None:
                 view_called = True
-                response = work()
+                view, method, values = work
+                response = view(method, **values)
         except BuildAdminError as error:
             if error.status == 500:
                 _announce(error)
