@@ -44,15 +44,14 @@ def edit(store: BuildStore, build_id: str, options: ChangeOptions) -> None:
         raise Refusal("There is no terminal to edit at: use set, or show --json and apply.")
     original = store.find(build_id)
     known = newest_revision(store, build_id) or 0
-    with _kept_draft() as draft:
-        text = _render(original.document)
+    text = _render(original.document)
+    with _kept_draft(text) as draft:
         problems: list[str] = []
         wanted: Document | None = None
         while True:
             if wanted is None:
                 before, text = text, _run_editor(draft, text, problems)
                 if problems and not text.strip():
-                    draft.write(before)
                     raise Refusal("Nothing was changed: the draft was emptied.")
                 if problems and text == before:
                     raise Refusal("It is as wrong as before:", *problems)
@@ -83,52 +82,94 @@ class _Draft:
 
     Some editors remove the file, or put another in its place. Where everybody may create files, as
     in ``/tmp``, somebody else could then put a link there.
+
+    :param original: the text before it is edited.
+    :raises Refusal: no file can be written.
     """
 
-    def __init__(self) -> None:
-        self._text = b""
-        handle, self.name = mkstemp(prefix="build-", suffix=".json")
-        self._owner = os.fstat(handle).st_uid
-        os.close(handle)
+    def __init__(self, original: bytes) -> None:
+        self._original = self._edit = original
+        self.name, self._owner = _create(original)
 
     def write(self, text: bytes) -> None:
-        """Replace the file by a new one, with this text and for nobody else."""
-        self._text = text
-        handle, name = mkstemp(prefix="build-", suffix=".json")
-        with open(handle, "wb") as file:
-            file.write(text)
+        """Replace the file by a new one, with this text and for nobody else.
+
+        :raises Refusal: no file can be written; the one that is there stays.
+        """
+        name, _ = _create(text)
+        self._remember(text)
         try:
             os.replace(name, self.name)  # this replaces a link, and does not follow it
         except OSError:  # what is there belongs to somebody else
             self.name = name
 
     def read(self) -> bytes:
-        """Return the text of the file; if the file was removed, the text that it had.
+        """Return the text of the file.
 
-        :raises Refusal: something else is in its place.
+        :raises Refusal: the file was removed, or something else is in its place.
         """
         try:
             with open(self.name, "rb", opener=_open_safely) as file:
                 status = os.fstat(file.fileno())
                 if not S_ISREG(status.st_mode) or status.st_uid != self._owner:
                     raise PermissionError(EPERM, "it is no file of yours")
-                self._text = file.read()
-        except FileNotFoundError:
-            pass
+                text = file.read()
         except OSError as error:
-            raise Refusal(f"{self.name} cannot be read: {error.strerror}.") from error
-        return self._text
+            raise Refusal(f"The draft {self.name} cannot be read: {error.strerror}.") from error
+        self._remember(text)
+        return text
 
-    def keep(self) -> None:
-        """Keep what was typed, as ``apply`` takes it."""
+    def _remember(self, text: bytes) -> None:
+        if _without_head(text):  # an editor that fails may leave nothing
+            self._edit = text
+
+    def keep(self) -> str:
+        """Keep what was typed, as ``apply`` takes it, and return a sentence that says where."""
+        found: bytes | None = None
         with suppress(Refusal):
-            self.read()
-        self.write(_without_head(self._text))
+            found = _without_head(self.read())
+        edit = _without_head(self._edit)
+        if edit == self._original:
+            if found is not None:
+                self.remove()
+            return "No edit is kept."
+        try:
+            if found is None:  # whatever is there is left alone
+                self.name, _ = _create(edit)
+            else:
+                self.write(edit)
+        except Refusal as error:
+            if found != edit:
+                return f"No edit is kept. {error.message}"
+        what = "The edit" if found is not None else "The last edit that could be read"
+        return f"{what} is kept in {escape(self.name)}"
 
     def remove(self) -> None:
         """Remove the file, if it is there."""
-        with suppress(FileNotFoundError):
+        try:
             os.unlink(self.name)
+        except FileNotFoundError:
+            pass
+        except OSError as error:  # no reason to fail: the edit is stored, or there is none
+            click.echo(escape(f"The draft {self.name} is still there: {error.strerror}."), err=True)
+
+
+def _create(text: bytes) -> tuple[str, int]:
+    """Create a file that nobody else can read; return its name and its owner.
+
+    :raises Refusal: it cannot be written.
+    """
+    name = None
+    try:
+        handle, name = mkstemp(prefix="build-", suffix=".json")
+        with open(handle, "wb") as file:
+            file.write(text)
+            return name, os.fstat(handle).st_uid
+    except OSError as error:
+        if name is not None:
+            with suppress(OSError):
+                os.unlink(name)
+        raise Refusal(f"No draft can be written: {error.strerror}.") from error
 
 
 def _open_safely(path: str, flags: int) -> int:
@@ -136,16 +177,15 @@ def _open_safely(path: str, flags: int) -> int:
 
 
 @contextmanager
-def _kept_draft() -> Iterator[_Draft]:
+def _kept_draft(original: bytes) -> Iterator[_Draft]:
     """Provide a draft that is kept unless the edit is stored, or nothing was edited."""
-    draft = _Draft()
+    draft = _Draft(original)
     # Now, because a terminal that is closed later prints nothing.
     click.echo(f"The draft is {escape(draft.name)}", err=True)
     try:
         yield draft
     except BaseException:  # also Ctrl-C
-        draft.keep()
-        click.echo(f"The edit is kept in {escape(draft.name)}", err=True)
+        click.echo(draft.keep(), err=True)
         raise
     draft.remove()
 

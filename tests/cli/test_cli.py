@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import re
+import resource
 import shlex
 import shutil
 import stat
@@ -625,14 +626,9 @@ def test_a_mistake_that_is_emptied_is_kept(kept: Host, tmp_path: Path, text: str
     assert editor.kept[0].read_text() == wrong
 
 
-def test_a_draft_that_the_editor_has_removed_is_unchanged(kept: Host, tmp_path: Path) -> None:
-    done, editor = edit(kept, tmp_path, {"remove": True})
-    assert (done.code, done.output) == (0, "Nothing was changed.\n")
-    assert editor.kept == []
-
-
 #: What is put in the place of the draft, and why it is not read.
 PLANTED = {
+    "nothing": ("true", "No such file or directory"),
     "a link": ("ln -s {folder}/victim", "Too many levels of symbolic links"),
     "a link to nothing": ("ln -s {folder}/new", "Too many levels of symbolic links"),
     "a pipe": ("mkfifo", "it is no file of yours"),
@@ -653,20 +649,28 @@ def test_what_somebody_puts_in_the_place_of_the_draft_is_neither_read_nor_writte
     victim.write_text(json.dumps(CHANGED))
     plant = (
         f"draft=$(echo {tmp_path}/build-*.json); rm $draft;"
-        f" {command.format(folder=tmp_path)} $draft"
+        f" {command.format(folder=tmp_path)} $draft; stat -c %i $draft > {tmp_path}/inode"
     )
-    wrong = json.dumps(OCTOCAT | {"number": 0})
-    steps = [{"text": wrong}] if typed else []
+    wrong = OCTOCAT | {"number": 0}
+    steps = [{"text": json.dumps(wrong)}] if typed else []
     done, editor = edit(kept, tmp_path, *steps, {"meanwhile": plant}, answers="y\n")
     assert done.code == 1
-    assert problem in done.errors
+    [draft] = re.findall("The draft is (.*)\n", done.errors)
+    assert f"Error: The draft {draft} cannot be read: {problem}.\n" in done.errors
     assert kept.row() == OCTOCAT
     assert victim.read_text() == json.dumps(CHANGED)
     assert not (tmp_path / "new").exists()
-    [file] = [one for one in editor.kept if one.is_file()]
-    assert f"The edit is kept in {file}" in done.errors
-    assert json.loads(file.read_text()) == (OCTOCAT | {"number": 0} if typed else OCTOCAT)
-    assert_private(file)
+    left = [one for one in editor.kept if str(one) == draft]
+    assert "".join(f"{one.lstat().st_ino}\n" for one in left) == (tmp_path / "inode").read_text()
+    others = [one for one in editor.kept if one not in left]
+    if typed:
+        [file] = others
+        assert f"\nThe last edit that could be read is kept in {file}\n" in done.errors
+        assert json.loads(file.read_text()) == wrong
+        assert_private(file)
+    else:
+        assert others == []
+        assert "\nNo edit is kept.\n" in done.errors
 
 
 def assert_private(file: Path) -> None:
@@ -713,12 +717,113 @@ def test_a_draft_that_is_removed_at_the_last_moment_is_stored(kept: Host, tmp_pa
     assert kept.row() == CHANGED
 
 
-def test_an_edit_is_kept_though_the_editor_has_removed_it(kept: Host, tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [{"remove": True}, {"text": ""}], ids=["removed", "emptied"])
+def test_an_edit_is_kept_though_an_editor_that_fails_has_removed_it(
+    kept: Host, tmp_path: Path, step: dict[str, Any]
+) -> None:
     wrong = json.dumps(OCTOCAT | {"number": 0})
-    done, editor = edit(kept, tmp_path, {"text": wrong}, {"remove": True, "exit": 3})
+    done, editor = edit(kept, tmp_path, {"text": wrong}, step | {"exit": 3})
     assert done.code == 1
-    assert_kept(done, editor, wrong)
-    assert_private(editor.kept[0])
+    assert "Editing failed" in done.errors
+    [file] = editor.kept
+    assert f" is kept in {file}\n" in done.errors
+    assert file.read_text() == wrong
+    assert_private(file)
+
+
+def test_nothing_is_kept_where_nothing_was_edited(kept: Host, tmp_path: Path) -> None:
+    done, editor = edit(kept, tmp_path, {"exit": 3})
+    assert done.code == 1
+    assert "\nNo edit is kept.\n" in done.errors
+    assert editor.kept == []
+
+
+@pytest.fixture
+def full_disk() -> Iterator[Callable[[int], str]]:
+    """Make a command after which this process writes no file longer than so many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def command(size: int) -> str:
+        code = f"import resource as r; r.prlimit({os.getpid()}, r.RLIMIT_FSIZE, ({size}, {hard}))"
+        return f"{sys.executable} -c '{code}'"
+
+    yield command
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("size", [0, 100], ids=["no folder", "full"])
+def test_nothing_is_edited_where_no_draft_can_be_written(
+    kept: Host, tmp_path: Path, full_disk: Callable[[int], str], size: int
+) -> None:
+    editor = Editor(tmp_path, [{"set": MINE}])
+    os.system(full_disk(size))
+    done = run(kept, "edit", "1", answers="y\n", **editor.environment)
+    assert done.code == 1
+    problem = "File too large" if size else "No usable temporary directory found"
+    assert done.errors.startswith(f"Error: No draft can be written: {problem}")
+    assert len(done.errors.splitlines()) == 1
+    assert (editor.seen, editor.kept, kept.row()) == ([], [], OCTOCAT)
+
+
+@pytest.mark.parametrize("text", [json.dumps(OCTOCAT | MINE), "", None], ids=repr)
+def test_a_disk_that_is_full_once_the_draft_is_edited(
+    kept: Host, tmp_path: Path, full_disk: Callable[[int], str], text: str | None
+) -> None:
+    wrong = json.dumps(OCTOCAT | {"number": 0})
+    last = {"meanwhile": full_disk(100)} | ({"remove": True} if text is None else {"text": text})
+    done, editor = edit(kept, tmp_path, {"text": wrong}, last, answers="y\n")
+    assert done.code == 1
+    assert kept.row() == OCTOCAT
+    if text:
+        assert_kept(done, editor, text)
+    else:
+        full = "No draft can be written: File too large."
+        assert f"\nNo edit is kept. {full}\nError: " in done.errors
+    assert [file.read_text() for file in editor.kept] == ([] if text is None else [text])
+
+
+@pytest.mark.parametrize("typed", [False, True], ids=["at once", "after a mistake"])
+def test_a_folder_of_the_draft_that_is_removed(kept: Host, tmp_path: Path, typed: bool) -> None:
+    folder = tmp_path / "drafts"
+    folder.mkdir()
+    steps = [{"text": json.dumps(OCTOCAT | {"number": 0})}] if typed else []
+    editor = Editor(tmp_path, [*steps, {"meanwhile": f"rm -r {folder}"}])
+    done = run(kept, "edit", "1", answers="y\n", **editor.environment | {"TMPDIR": str(folder)})
+    assert done.code == 1
+    announced, told, problem = done.errors.splitlines()
+    draft = announced.removeprefix("The draft is ")
+    missing = "No such file or directory."
+    assert problem == f"Error: The draft {draft} cannot be read: {missing}"
+    assert told == "No edit is kept." + f" No draft can be written: {missing}" * typed
+    assert kept.row() == OCTOCAT
+
+
+def plant_folder(editor: Editor) -> None:
+    """Put a folder in the place of the draft."""
+    [draft] = editor.kept
+    draft.unlink()
+    draft.mkdir()
+
+
+def test_an_edit_goes_on_in_another_file_where_the_draft_cannot_be_replaced(
+    kept: Host, sqlite_url: str, tmp_path: Path
+) -> None:
+    wrong = {"meanwhile": meanwhile(sqlite_url, {"title": "of hubot"}), "set": {"number": 0}}
+    editor = Editor(tmp_path, [wrong, {}])
+    done = run(kept, "edit", "1", asked=lambda: plant_folder(editor), **editor.environment)
+    assert done.code == 1
+    assert "# number: less than 1" in editor.seen[1]
+    [file] = [one for one in editor.kept if one.is_file()]
+    assert f"\nThe edit is kept in {file}\n" in done.errors
+    assert json.loads(file.read_text()) == OCTOCAT | {"title": "of hubot", "number": 0}
+
+
+def test_a_draft_that_cannot_be_removed_is_named(kept: Host, tmp_path: Path) -> None:
+    editor = Editor(tmp_path, [{"set": MINE}])
+    done = run(kept, "edit", "1", asked=lambda: plant_folder(editor), **editor.environment)
+    assert done.code == 0, done
+    assert done.errors.endswith(f"The draft {editor.kept[0]} is still there: Is a directory.\n")
+    assert kept.row() == CHANGED
 
 
 def test_a_kept_draft_is_what_apply_takes(kept: Host, tmp_path: Path) -> None:
