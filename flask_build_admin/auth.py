@@ -2,11 +2,11 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import ContextVar, copy_context
 from functools import partial
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import current_app
 
@@ -15,9 +15,16 @@ from .exceptions import ConfigurationError
 #: A view decorator, as every auth extension has one.
 ViewDecorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-_Calls = SimpleQueue[Callable[[], None] | None]
 
-#: Where the thread of a request with an async decorator waits for what it is to call.
+class _Calls(NamedTuple):
+    """What the thread of a request with an async decorator is to call."""
+
+    #: The last one is None.
+    queue: SimpleQueue[Callable[[], None] | None]
+    #: Done when nobody takes from the queue any more.
+    ended: Future[None]
+
+
 _CALLS: ContextVar[_Calls | None] = ContextVar("flask_build_admin_calls", default=None)
 
 _NOT_BY_NAME = frozenset({inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL})
@@ -68,20 +75,26 @@ class HostAuth:
             return self._view(**values)
         # The event loop is in another thread. The view runs in this one: it may need a loop of its
         # own, and the session of this thread.
-        calls: _Calls = SimpleQueue()
+        calls = _Calls(SimpleQueue(), Future())
         context = copy_context()
         context.run(_CALLS.set, calls)
         with ThreadPoolExecutor(1) as pool:
             function = partial(current_app.ensure_sync(self._view), **values)
             returned = pool.submit(context.run, function)
-            returned.add_done_callback(lambda _: calls.put(None))
-            while call := calls.get():
-                call()
+            returned.add_done_callback(lambda _: calls.queue.put(None))
+            try:
+                while call := calls.queue.get():
+                    call()
+            finally:  # a signal may end it, too
+                calls.ended.set_result(None)
         return returned.result()
 
 
 def _hand_over(calls: _Calls, view: Callable[[], Any]) -> Any:
-    """Let the thread of the request call a view, in the context of this one, and wait for it."""
+    """Let the thread of the request call a view, in the context of this one, and wait for it.
+
+    :raises RuntimeError: the request no longer waits for its decorator.
+    """
     result: Future[Any] = Future()
     context = copy_context()
     context.run(_CALLS.set, None)
@@ -92,5 +105,8 @@ def _hand_over(calls: _Calls, view: Callable[[], Any]) -> Any:
         except BaseException as error:  # noqa: BLE001 (the other thread raises it)
             result.set_exception(error)
 
-    calls.put(call)
+    calls.queue.put(call)
+    wait([result, calls.ended], return_when=FIRST_COMPLETED)
+    if not result.done():
+        raise RuntimeError("The view was called after its decorator had ended.")
     return result.result()

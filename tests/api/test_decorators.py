@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from functools import partial, wraps
 from importlib.util import find_spec
 from typing import Any
@@ -783,6 +784,88 @@ def test_a_view_within_an_async_decorator_runs_in_the_thread_of_the_request(
     with build_updating.connected_to(fail, host.app):
         assert_error(host.client.put("/async/build", json=OCTOCAT, headers=ADMIN), 500)
     assert host.row() == CHANGED
+
+
+@needs_asgiref
+@pytest.mark.parametrize("busy", [False, True], ids=["late", "last"])
+def test_a_view_that_an_async_decorator_calls_after_it_has_ended_fails(
+    make: MakeHost, busy: bool
+) -> None:
+    late: list[threading.Thread] = []
+    raised: list[RuntimeError] = []
+    leaving, working = threading.Event(), threading.Event()
+
+    def in_context(call: Callable[[], Any]) -> threading.Thread:
+        thread = threading.Thread(target=partial(copy_context().run, call), daemon=True)
+        thread.start()
+        return thread
+
+    def impatient(view: View) -> View:
+        def call_late() -> None:
+            leaving.wait(10)
+            try:
+                view()
+            except RuntimeError as error:
+                raised.append(error)
+
+        @wraps(view)
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            late.append(in_context(call_late))
+            if busy:
+                in_context(view)
+                working.wait(10)
+            return "", 401
+
+        return wrapper
+
+    def work(*_: Any, **__: Any) -> None:
+        working.set()
+        time.sleep(0.5)  # the decorator ends
+        leaving.set()
+        time.sleep(0.1)  # the late call is made, and nobody takes it
+
+    host = make(auth=impatient)
+    with build_updating.connected_to(work, host.app):
+        answer = host.put(CHANGED)
+    leaving.set()
+    [thread] = late
+    thread.join(10)
+    assert not thread.is_alive()
+    assert [str(one) for one in raised] == ["The view was called after its decorator had ended."]
+    assert (answer.status_code, host.row()) == ((200, CHANGED) if busy else (401, OCTOCAT))
+
+
+@needs_asgiref
+def test_a_signal_that_ends_a_request_ends_the_call_of_its_view(make: MakeHost) -> None:
+    raised: list[str] = []
+    stopping = threading.Event()
+
+    def stop(*_: Any) -> None:
+        stopping.set()
+        raise Broken
+
+    def slow(view: View) -> View:
+        @wraps(view)
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+            stopping.wait(10)
+            try:
+                return view(*args, **kwargs)
+            except RuntimeError as error:
+                raised.append(str(error))
+
+        return wrapper
+
+    host = make(auth=slow)
+    host.app.testing = True
+    before = signal.signal(signal.SIGUSR1, stop)
+    try:
+        with pytest.raises(Broken):
+            host.put(CHANGED)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert raised == ["The view was called after its decorator had ended."]
+    assert host.row() == OCTOCAT
 
 
 @pytest.mark.parametrize("call", ["swallow", "turn"])
