@@ -11,7 +11,6 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 from werkzeug.exceptions import (
     BadRequest,
     Forbidden,
-    HTTPException,
     RequestEntityTooLarge,
     UnsupportedMediaType,
 )
@@ -239,9 +238,9 @@ def read_body(current: Request) -> bytes:
 def _read_to_the_end(current: Request) -> bytes:
     try:
         body = current.get_data()
-    except HTTPException:
+    except RequestEntityTooLarge:
         raise
-    except Exception as error:  # each server has a class of its own for malformed chunks
+    except Exception as error:  # of Werkzeug, or of the server, each with a class of its own
         raise BadRequest(_INCOMPLETE) from error
     # A server that ends the input itself also ends it where the client stops sending.
     if len(body) < (current.content_length or 0):

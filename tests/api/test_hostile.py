@@ -281,14 +281,31 @@ class Malformed(RawIOBase):
         raise self.error
 
 
+INCOMPLETE = "The body is incomplete."
+
+
+@pytest.mark.parametrize("told", [CHUNKED, {"length": "9"}], ids=["chunked", "told"])
 @pytest.mark.parametrize("error", [MalformedChunk(), OSError(), ValueError()])
-def test_a_body_that_the_server_cannot_read(host: Host, error: Exception) -> None:
-    assert_refused(host, send(host, Malformed(error), **CHUNKED), 400)
+def test_a_body_that_the_server_cannot_read(
+    host: Host, error: Exception, told: dict[str, Any]
+) -> None:
+    assert assert_refused(host, send(host, Malformed(error), **told), 400) == INCOMPLETE
+
+
+@pytest.mark.parametrize("sent", [b"", BYTES[:-1], BYTES], ids=["nothing", "half", "whole_json"])
+@pytest.mark.parametrize("ended", [False, True], ids=["ended_by_the_client", "by_the_server"])
+def test_a_body_that_is_shorter_than_told(host: Host, sent: bytes, ended: bool) -> None:
+    answer = send(host, sent, length=str(len(BYTES) + 1), ended=ended)
+    assert assert_refused(host, answer, 400) == INCOMPLETE
 
 
 @pytest.mark.parametrize(
     ("body", "told"),
-    [(Malformed(MalformedChunk()), CHUNKED), (BytesIO(b"{}"), {"length": "3", "ended": True})],
+    [
+        (Malformed(MalformedChunk()), CHUNKED),
+        (BytesIO(b"{}"), {"length": "3"}),
+        (BytesIO(b"{}"), {"length": "3", "ended": True}),
+    ],
 )
 def test_an_undo_with_a_body_that_cannot_be_read(
     make_host: Callable[..., Host], sqlite_url: str, body: Any, told: dict[str, Any]
@@ -296,7 +313,8 @@ def test_an_undo_with_a_body_that_cannot_be_read(
     host = make_host(sqlite_url, history=BuildRevision)
     host.put(OCTOCAT | {"title": "undone"})
     undo = f"{URL}/1/revisions/1/undo"
-    assert send(host, body, method="POST", path=undo, **told).status_code == 400
+    answer = send(host, body, method="POST", path=undo, **told)
+    assert (answer.status_code, answer.json["error"]) == (400, INCOMPLETE)
     assert host.row() == OCTOCAT | {"title": "undone"}
 
 

@@ -48,6 +48,8 @@ class Case(NamedTuple):
     complete: tuple[str, ...] = ()
     #: The client closes its side of the connection after it.
     ends: bool = False
+    #: What the last response says.
+    sentence: str | None = None
 
 
 def refused(sent: bytes, status: int = 400) -> Case:
@@ -66,7 +68,7 @@ def tolerated(sent: bytes) -> Case:
 
 def unreadable(sent: bytes, *, ends: bool = False) -> Case:
     """Expect the blueprint to refuse a body: gunicorn reads it only when the app asks for it."""
-    return Case(sent, ({"app 400"},), CLOSED, ends=ends)
+    return Case(sent, ({"app 400"},), CLOSED, ends=ends, sentence="The body is incomplete.")
 
 
 PATH = URL.encode()
@@ -468,6 +470,9 @@ def test_only_complete_requests_of_an_administrator_are_stored(
         origins
     )
     assert tuple(origin(one) for one in following) in case.then
+    if case.sentence is not None:
+        assert received[-1] is not None
+        assert received[-1].json["error"] == case.sentence
 
     # Only a response to a change has a Content-Location.
     confirmed = [
