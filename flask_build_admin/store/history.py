@@ -1,6 +1,6 @@
 """Revisions: the host's table of them, what a revision holds, and what an undo restores."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from math import floor, isfinite
 from typing import Any, NamedTuple
@@ -10,13 +10,14 @@ from marshmallow import missing
 from sqlalchemy.orm import mapped_column
 
 from ..exceptions import ConfigurationError, RevisionNotFound, UndoConflict
-from ..representation import Document, changed_members, changes_between, same
+from ..representation import Document, changed_members, changes_between, encode, same
 from ..schema import UnixTime, WholeNumber, to_unix_time
 from .codec import BuildCodec, LoadedBuild
+from .dberrors import Unreadable, converting_values
 from .locking import Database
 from .mapping import column_of, mapper_of, python_type
 from .portions import FIRST_BUILDS, MAX_PORTION, next_portion
-from .transactions import flush_bind
+from .transactions import flush_bind, log
 
 _COLUMNS = ("id", "build_id", "at", "actor", "reason", "batch", "before", "after")
 
@@ -181,43 +182,38 @@ class BuildHistory:
     ) -> tuple[Document, Document]:
         """Return the snapshots before and after the change of one revision.
 
-        :raises RevisionNotFound: the build has no such revision.
+        :raises RevisionNotFound: the build has no such revision, or it cannot be read.
         """
         if not 1 <= revision_id <= MAX_REVISION_ID:
             raise RevisionNotFound
         wanted = sa.literal(revision_id, sa.BigInteger)  # the column may be narrower
         query = self._select.where(self._build_id == build_id, self._id == wanted)
-        found = database.connection.execute(query).one_or_none()
-        if found is None or not _same_build(database.codec, found.build_id, build_id):
+        try:
+            with converting_values:
+                rows = database.connection.execute(query).all()
+                revisions = _revisions_of(database.codec, rows, RevisionFilter(build_id))
+        except Unreadable as error:
+            _log_unreadable(revision_id, error)
+            raise RevisionNotFound("This revision of the build cannot be read.") from error
+        if not revisions:
             raise RevisionNotFound
-        return found.before, found.after
+        return rows[0].before, rows[0].after
 
     def newest(
         self, database: Database, wanted: RevisionFilter, limit: int, below: int | None
     ) -> Iterator[Revision]:
         """Read the newest revisions, of those with an id ``below`` another."""
-        conditions = [*self._conditions(wanted)]
+        query = self._select.where(*self._conditions(wanted)).order_by(self._id.desc())
         size = FIRST_BUILDS // _BUILDS
         while limit > 0:
-            query = self._select.where(*conditions).order_by(self._id.desc())
-            if below is not None:
-                query = query.where(self._id < sa.literal(below, sa.BigInteger))
             asked = min(size, limit)
-            rows = database.connection.execute(query.limit(asked)).all()
-            below = rows[-1].id if rows else below
-            revisions = [
-                _revision_of(database.codec, row)
-                for row in rows
-                if _is_wanted(database.codec, row, wanted)
-            ]
-            size = next_portion([[row.before, row.after] for row in rows], MAX_PORTION // _BUILDS)
+            ids, revisions, size = self._read(database, query, wanted, asked, below)
             limit -= len(revisions)
-            exhausted = len(rows) < asked
-            del rows
             while revisions:
                 yield revisions.pop(0)
-            if exhausted:
+            if len(ids) < asked:
                 return
+            below = ids[-1]
 
     def in_batch(self, database: Database, batch: str) -> list[tuple[int, Any]]:
         """List the revisions of a batch, the newest first, each with the id of its build."""
@@ -238,6 +234,43 @@ class BuildHistory:
     def _moment(self, second: int) -> datetime:
         moment = datetime.fromtimestamp(second, UTC)
         return moment if self._aware else moment.replace(tzinfo=None)
+
+    def _read(
+        self,
+        database: Database,
+        query: sa.Select[Any],
+        wanted: RevisionFilter,
+        limit: int,
+        below: int | None,
+    ) -> tuple[list[int], list[Revision], int]:
+        """Return the ids of some revisions, those that are meant, and how many to read next."""
+        if below is not None:
+            query = query.where(self._id < sa.literal(below, sa.BigInteger))
+        query, connection = query.limit(limit), database.connection
+        try:
+            with converting_values:
+                rows = connection.execute(query).all()
+                revisions = _revisions_of(database.codec, rows, wanted)
+            ids = [row.id for row in rows]
+            size = next_portion([[row.before, row.after] for row in rows], MAX_PORTION // _BUILDS)
+        except Unreadable:
+            # One by one: a revision that cannot be read hides no other.
+            ids = [*connection.scalars(query.with_only_columns(self._id))]
+            revisions = [*self._one_by_one(database, wanted, ids)]
+            size = FIRST_BUILDS // _BUILDS
+        return ids, revisions, size
+
+    def _one_by_one(
+        self, database: Database, wanted: RevisionFilter, ids: Iterable[int]
+    ) -> Iterator[Revision]:
+        for revision_id in ids:
+            query = self._select.where(self._id == revision_id)
+            try:
+                with converting_values:
+                    rows = database.connection.execute(query).all()
+                    yield from _revisions_of(database.codec, rows, wanted)
+            except Unreadable as error:
+                _log_unreadable(revision_id, error)
 
     def _check_columns(self, id_column: sa.Column[Any] | None) -> None:
         held, needed = python_type(self._build_id), python_type(id_column)
@@ -329,19 +362,30 @@ def _is_whole(codec: BuildCodec, key: str) -> bool:
     return isinstance(codec.members[key].field, UnixTime | WholeNumber)
 
 
-def _revision_of(codec: BuildCodec, row: Any) -> Revision:
-    changes = changes_between(dump_snapshot(codec, row.before), dump_snapshot(codec, row.after))
-    build_id, at = codec.dump_id(row.build_id), to_unix_time(row.at)
-    return Revision(build_id, row.actor, row.reason, changes, row.id, at, row.batch)
+def _revisions_of(codec: BuildCodec, rows: Iterable[Any], wanted: RevisionFilter) -> list[Revision]:
+    """Return the revisions that are meant; raise anything if one of them is malformed."""
+    revisions = []
+    for row in rows:
+        if not _is_wanted(codec, row, wanted):
+            continue
+        # {**…}: what is no object would pass for an empty one.
+        before, after = (dump_snapshot(codec, {**one}) for one in (row.before, row.after))
+        changes, at = changes_between(before, after), to_unix_time(row.at)
+        build_id = codec.dump_id(row.build_id)
+        revision = Revision(build_id, row.actor, row.reason, changes, row.id, at, row.batch)
+        encode(revision.document)  # it may have what JSON cannot represent: NaN, bytes
+        revisions.append(revision)
+    return revisions
 
 
 def _is_wanted(codec: BuildCodec, row: Any, wanted: RevisionFilter) -> bool:
-    # A collation may find "abc" for "ABC".
-    if wanted.build_id is not None and not _same_build(codec, row.build_id, wanted.build_id):
-        return False
+    # A collation may find "abc" for "ABC", where that of the builds does not.
+    if wanted.build_id is not None:
+        found, meant = codec.dump_id(row.build_id), codec.dump_id(wanted.build_id)
+        if not same(found, meant):
+            return False
     return all(getattr(wanted, name) in (None, getattr(row, name)) for name in ("batch", "actor"))
 
 
-def _same_build(codec: BuildCodec, one: Any, other: Any) -> bool:
-    # The collation of this table may find "abc" for "ABC" where that of the builds does not.
-    return same(codec.dump_id(one), codec.dump_id(other))
+def _log_unreadable(revision_id: int, error: Unreadable) -> None:
+    log.warning("revision %r cannot be read: %s", revision_id, error)

@@ -340,6 +340,27 @@ def test_history_and_undo(kept: Host) -> None:
     assert kept.row() == CHANGED | {"title": "x"}
 
 
+def test_a_revision_that_cannot_be_read_is_in_nobodys_way(kept: Host, tmp_path: Path) -> None:
+    for title in ("first", "second"):
+        kept.put(OCTOCAT | {"title": title})
+    kept.execute("UPDATE build_revisions SET before = '[]' WHERE id = 2")
+    kept.put(OCTOCAT)
+    kept.execute("UPDATE build_revisions SET after = '7' WHERE id = 3")
+    shown = pipe(kept, "history", "1")
+    assert shown.code == 0
+    assert re.findall("^[0-9]+", shown.output, re.MULTILINE) == ["1"]
+    refused = pipe(kept, "undo", "1", "3", "--yes")
+    assert refused.code == 4
+    assert "Error: This revision of the build cannot be read.\n" in refused.errors
+    # By default, the newest one that can be read: what it changed was changed since.
+    refused = pipe(kept, "undo", "1", "--yes")
+    assert refused.code == 3
+    assert "Error: Changed since that revision: title." in refused.errors
+    done, _ = edit(kept, tmp_path, {"set": MINE}, answers="y\n")
+    assert done.code == 0, done
+    assert kept.row() == CHANGED
+
+
 BUILDS = [
     OCTOCAT | {"id": 1, "status": "running", "created": 1},
     OCTOCAT | {"id": 22, "number": 22, "status": "pending", "title": "漢字" * 40, "host": ""},

@@ -195,6 +195,85 @@ def test_a_revision_outlives_its_build_but_is_shown_with_it_only(kept: Host) -> 
     assert kept.revisions().status_code == kept.undo(1).status_code == 404
 
 
+#: A column of a revision, what is in it in SQL, what it cannot be converted for, and the databases
+#: that have it; None: all of them.
+MALFORMED = {
+    "an_empty_array": ("before", "'[]'", "TypeError", None),
+    "an_array": ("after", "'[1]'", "TypeError", None),
+    "a_text": ("before", "'\"status\"'", "TypeError", None),
+    "an_empty_text": ("after", "'\"\"'", "TypeError", None),
+    "null": ("before", "'null'", "TypeError", None),
+    "a_number": ("after", "'7'", "TypeError", None),
+    "no_json": ("after", "'{'", "JSONDecodeError", {"sqlite"}),
+    "nothing": ("before", "''", "JSONDecodeError", {"sqlite"}),
+    "a_number_that_is_too_long": (
+        "before",
+        f"""'{{"number": {"9" * 5000}}}'""",
+        "ValueError",
+        {"sqlite", "postgresql"},
+    ),
+    "a_half_character": (
+        "after",
+        r"""'{"title": "\ud800"}'""",
+        "UnicodeEncodeError",
+        {"sqlite", "postgresql"},
+    ),
+    "no_number": ("after", """'{"number": NaN}'""", "ValueError", {"sqlite"}),
+    "no_number_in_a_text": ("after", """'{"title": NaN}'""", "ValueError", {"sqlite"}),
+    "no_moment": ("at", "'yesterday'", "ValueError", {"sqlite"}),
+    "no_moment_of_python": ("at", "'infinity'", "DataError", {"postgresql"}),
+    "bytes": ("actor", "x'ff'", "TypeError", {"sqlite"}),
+    "no_utf_8": ("reason", "CAST(x'ff' AS TEXT)", "OperationalError", {"sqlite"}),
+}
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "problem", "databases"), MALFORMED.values(), ids=MALFORMED
+)
+def test_a_revision_that_cannot_be_read_hides_no_other(
+    kept: Host,
+    database: str,
+    caplog: pytest.LogCaptureFixture,
+    column: str,
+    value: str,
+    problem: str,
+    databases: set[str] | None,
+) -> None:
+    if databases is not None and database not in databases:
+        pytest.skip("no such value")
+    for parent in (11, 12, 13, 14):
+        assert put(kept, OCTOCAT | {"parent": parent}).status_code == 200
+    first, broken, third, last = (row["id"] for row in kept.recorded())
+    table: Any = BuildRevision.__table__
+    malformed = sa.update(table).values({column: sa.literal_column(value)})
+    with kept.engine.begin() as connection:
+        connection.execute(malformed.where(table.c.id == broken))
+    told = f"revision {broken} cannot be read: {problem}"
+    caplog.clear()
+    assert [one["id"] for one in kept.revisions().json] == [last, third, first]
+    assert caplog.messages == [told]
+    page = kept.revisions(query_string={"limit": 2})
+    assert [one["id"] for one in page.json] == [last, third]
+    assert f"before={third}>" in page.headers["Link"]
+    page = kept.revisions(query_string={"limit": 2, "before": third})
+    assert [one["id"] for one in page.json] == [first]
+    assert "Link" not in page.headers
+    caplog.clear()
+    answer = kept.undo(broken)
+    assert answer.status_code == 404
+    assert answer.json == {"error": "This revision of the build cannot be read."}
+    assert caplog.messages == [told]
+    assert kept.undo(last).json == OCTOCAT | {"parent": 13}
+    with kept.engine.begin() as connection:
+        connection.execute(malformed)
+    assert kept.revisions().json == []
+    assert "Link" not in kept.revisions(query_string={"limit": 1}).headers
+    assert put(kept).json == CHANGED
+    assert [one["changes"] for one in kept.revisions().json] == [
+        CHANGES | {"parent": {"before": 13, "after": 1}}
+    ]
+
+
 def test_head_answers_as_get_without_the_body(kept: Host) -> None:
     answer = kept.client.head(f"{URL}/1/revisions", headers=ADMIN)
     assert (answer.status_code, answer.data) == (200, b"")
