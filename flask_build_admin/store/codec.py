@@ -6,7 +6,7 @@ from copy import deepcopy
 from math import isfinite
 from typing import Any, NamedTuple, cast
 
-from marshmallow import INCLUDE, RAISE, Schema, ValidationError, fields, missing
+from marshmallow import RAISE, Schema, ValidationError, fields, missing
 from sqlalchemy.engine import Dialect
 
 from ..exceptions import BuildNotFound, InvalidBuild, Problems
@@ -146,8 +146,8 @@ class BuildCodec:
             return loaded
         document, values, problems = loaded.document, loaded.values, loaded.problems
         differing = {*changed_members(before, document)}
-        if self.schema.unknown != INCLUDE:
-            differing &= {*self.members}
+        if unknown := differing - {*self.members}:
+            differing = differing - unknown | self._made_of(unknown, loaded)
         if not differing:
             return loaded._replace(document=before, problems={})
         unchanged = {key for key in problems if key in self.attributes and key not in differing}
@@ -286,6 +286,36 @@ class BuildCodec:
                 " post_load hook of a build schema must return the mapping that it was given."
             )
         return {**values, **self._rename(document, valid)}, problems
+
+    def _made_of(self, unknown: set[str], loaded: LoadedBuild) -> set[str]:
+        """List what differs because of unknown members, which a hook may rename, for example.
+
+        :returns: nothing if the document is loaded in the same way without them; or else these
+            members, and those whose problems are not of the values that were sent.
+        """
+        if not has_hooks(self.schema) and type(self.schema).load is BuildSchema.load:
+            return set()
+        document = {key: loaded.document[key] for key in loaded.document if key not in unknown}
+        try:
+            values, problems = self._load(self.schema, document, [])
+        except Exception:  # noqa: BLE001 (the host's code may need what is left out)
+            values, problems = {}, {}
+        # repr(): 1 and True are equal.
+        if repr((values, problems)) == repr((loaded.values, loaded.problems)):
+            return set()
+        found = loaded.problems
+        return unknown | {
+            key for key in found if found[key] != self._problems_of(key, loaded.document)
+        }
+
+    def _problems_of(self, key: str, document: Document) -> list[str]:
+        """List what is wrong with one value by itself, without hooks."""
+        try:
+            if key in self.members:
+                self.members[key].field.deserialize(document.get(key, missing))
+        except ValidationError as error:
+            return [*_flatten(error.messages)]
+        return []
 
     def _is_form(self, key: str, problems: list[str]) -> bool:
         """Check whether a member is missing or unknown, or has another JSON type than it ever has.

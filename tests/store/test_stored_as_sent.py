@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from marshmallow import post_load
+from marshmallow import (
+    EXCLUDE,
+    INCLUDE,
+    RAISE,
+    ValidationError,
+    fields,
+    post_load,
+    pre_load,
+    validates_schema,
+)
 from sqlalchemy.dialects.mysql import DATETIME
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Session, object_session, relationship, validates
@@ -276,6 +285,89 @@ def test_a_value_that_a_hook_takes_out_is_refused(make_host: MakeHost, sqlite_ur
     answer = host.put(OCTOCAT | {"title": "x", "status": "error"})
     assert named(answer) == (400, {"title"})
     assert host.row() == put_back(host) == OCTOCAT
+
+
+class Accepting(BuildSchema):
+    """Two words for the status: that of older clients counts."""
+
+    @pre_load
+    def accept(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        if "state" in data:
+            data["status"] = data.pop("state")
+        return data
+
+
+class Failing(BuildSchema):
+    @pre_load
+    def accept(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        data["status"] = data.pop("state")
+        return data
+
+
+class Requiring(BuildSchema):
+    @pre_load
+    def accept(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        if "state" not in data:
+            raise ValidationError("is required", "state")
+        data["status"] = data.pop("state")
+        return data
+
+
+class Overriding(BuildSchema):
+    def load(self, data: Any, **options: Any) -> Any:
+        return super().load(Accepting.accept(self, {**data}), **options)
+
+
+@pytest.mark.parametrize("unknown", [EXCLUDE, RAISE, INCLUDE])
+@pytest.mark.parametrize("schema", [Accepting, Failing, Requiring, Overriding])
+def test_what_a_hook_makes_of_an_unknown_member_is_stored_or_refused(
+    make_host: MakeHost, sqlite_url: str, schema: Any, unknown: str
+) -> None:
+    class Schema(schema):  # type: ignore[misc]
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options, unknown=unknown)
+
+    host = keeping(make_host, sqlite_url, model_of(), schema=Schema, rows=[row_of(number=0)])
+    shown = fetch(host)
+    renamed = {key: shown[key] for key in shown if key != "status"}
+    for number, document in enumerate((shown, renamed), 1):
+        for wrong in ("", 5):
+            assert named(host.put(document | {"state": wrong})) == (400, {"status"})
+            assert named(host.put(document | {"state": wrong, "title": "x"})) == (400, {"status"})
+        assert fetch(host) == shown
+        changed = shown | {"status": f"lost {number}"}
+        for _ in ("stored", "the same"):
+            answer = host.put(document | {"state": changed["status"]})
+            assert (answer.status_code, answer.json) == (200, changed)
+            assert len(host.recorded()) == number
+        shown = changed
+
+
+def test_a_hook_may_make_a_value_that_only_json_tells_apart(
+    make_host: MakeHost, sqlite_url: str
+) -> None:
+    class Schema(BuildSchema):
+        class Meta:
+            unknown = EXCLUDE
+
+        title = fields.Raw(required=True)
+
+        @pre_load
+        def keep(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+            return data | {"title": data.get("urgent", data["title"])}
+
+        @validates_schema(skip_on_field_errors=False)
+        def judge(self, data: dict[str, Any], **_: Any) -> None:
+            if data["title"] == "refused":
+                raise ValidationError("cannot be urgent", "urgent")
+
+    model = model_of("title", title=sa.Column(sa.JSON))
+    host = keeping(make_host, sqlite_url, model, schema=Schema, rows=[row_of(title=1)])
+    assert host.put(fetch(host) | {"ignored": 1}).json["title"] == 1
+    assert named(host.put(fetch(host) | {"urgent": "refused"})) == (400, {"urgent"})
+    assert host.put(fetch(host) | {"urgent": True}).json["title"] is True
+    assert fetch(host)["title"] is True
+    assert changes_of(host) == [{"title": {"before": 1, "after": True}}]
 
 
 def test_a_number_may_be_stored_by_a_setter(make_host: MakeHost, sqlite_url: str) -> None:
