@@ -344,8 +344,8 @@ def load_restored(
     dumped = dump_snapshot(codec, {key: before[key] for key in members})
     loaded = codec.load_values(codec.load(document | dumped), build, document)
     values = {**loaded.values}
-    for key in members:
-        attribute = codec.attributes.get(key, "")
+    for key in codec.attributes.keys() & {*members}:
+        attribute = codec.attributes[key]
         if before[key] is None and (dumped[key] is not None or key in loaded.problems):
             values[attribute] = None
         elif type(before[key]) is float and _is_whole(codec, key):

@@ -560,4 +560,8 @@ def _prepare_undo(
     before, after = history.find(change.database, change.id, revision_id)
     change.check_precondition()
     members = members_to_restore(codec, change.before, change.snapshot, before, after)
-    return members, load_restored(codec, change.build, change.before, before, members)
+    loaded = load_restored(codec, change.build, change.before, before, members)
+    known = [key for key in members if key in codec.members]
+    if len(known) < len(members):  # hooks may make members of the others
+        known = [*dict.fromkeys(known + changed_members(change.before, loaded.document))]
+    return known, loaded

@@ -5,13 +5,23 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from flask import abort
-from marshmallow import ValidationError, fields, post_dump, pre_load, validates_schema
+from marshmallow import (
+    EXCLUDE,
+    INCLUDE,
+    RAISE,
+    ValidationError,
+    fields,
+    post_dump,
+    pre_load,
+    validates_schema,
+)
 from sqlalchemy.ext.mutable import MutableDict
 from sqlalchemy.orm import synonym, validates
 
@@ -402,6 +412,54 @@ def test_hooks_may_have_a_zero_of_their_own(make_host: MakeHost, database_url: s
     assert host.undo(first).json["deploy"] == "none"
     assert host.row()["deploy"] is None
     assert host.undo(host.recorded()[-1]["id"]).json["deploy"] == "x"
+
+
+@pytest.mark.parametrize("unknown", [EXCLUDE, RAISE, INCLUDE])
+def test_what_hooks_rename_is_put_back(make_host: MakeHost, sqlite_url: str, unknown: Any) -> None:
+    def renamed(data: dict[str, Any], old: str, new: str) -> dict[str, Any]:
+        return {(new if key == old else key): value for key, value in data.items()}
+
+    class Schema(BuildSchema):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options, unknown=unknown)
+
+        @post_dump
+        def show(self, data: Any, **kwargs: Any) -> Any:
+            return renamed(data, "status", "state")
+
+        @pre_load
+        def accept(self, data: Any, **kwargs: Any) -> Any:
+            return renamed(data, "state", "status")
+
+    host = make_host(sqlite_url, schema=Schema, history=BuildRevision)
+    first = change(host, state="running")
+    second = change(host, state="error", title="x")
+    assert host.row() == OCTOCAT | {"status": "error", "title": "x"}
+    refused = host.undo(first)
+    assert refused.status_code == 409
+    assert "state" in refused.json["error"]
+    assert host.undo(second).status_code == 200
+    assert host.row() == OCTOCAT | {"status": "running"}
+    assert host.undo(first).status_code == 200
+    assert host.row() == OCTOCAT
+
+
+@pytest.mark.parametrize("how", [EXCLUDE, INCLUDE])
+def test_a_member_that_the_schema_no_longer_has_is_left_out(
+    make_host: MakeHost, sqlite_url: str, how: str
+) -> None:
+    class Schema(BuildSchema):
+        class Meta:
+            unknown = how
+
+    host = make_host(sqlite_url, schema=Schema, history=BuildRevision)
+    before = {"id": 1, "priority": 1.5, "label": None, "status": "created"}
+    after = before | {"priority": 2, "label": "x", "status": "error"}
+    row = {"build_id": 1, "at": datetime.now(UTC), "before": before, "after": after}
+    with host.engine.begin() as connection:
+        connection.execute(sa.insert(BuildRevision), [row])
+    host.execute("UPDATE builds SET status = 'error'")
+    assert host.undo(1).json == host.row() == OCTOCAT
 
 
 def test_protected_members_are_neither_put_back_nor_in_the_way(
