@@ -41,12 +41,17 @@ _REFUSING_FUNCTIONS = frozenset({"ExecWithCheckOptions", "exec_stmt_raise", "rew
 _UNREACHABLE_STATES = frozenset({"08", "28", "3D"})
 
 #: SQLSTATE classes of a database that cannot answer now: rollback asked for (deadlock,
-#: serialization), resources, lock not available, operator intervention.
-_BUSY_STATES = _UNREACHABLE_STATES | {"40", "53", "55", "57"}
+#: serialization), resources, operator intervention.
+_BUSY_STATES = _UNREACHABLE_STATES | {"40", "53", "57"}
 
 #: A read-only server; a transaction idled or ran for too long; a prepared statement that the server
-#: does not know, or already has, because a pooler has changed the server or it was reset.
-_BUSY_STATE_CODES = frozenset({"25006", "25P03", "25P04", "26000", "42P05"})
+#: does not know, or already has, because a pooler has changed the server or it was reset; lock not
+#: available: no other try mends the others of its class.
+_BUSY_STATE_CODES = frozenset({"25006", "25P03", "25P04", "26000", "42P05", "55P03"})
+
+#: The functions of PostgreSQL that fail under codes which are much else: "cached plan must not
+#: change result type", and a database that takes no connections.
+_BUSY_FUNCTIONS = frozenset({"RevalidateCachedQuery", "CheckMyDatabase"})
 
 #: MariaDB's and MySQL's values out of range or without a character set, view and partition that
 #: have no such row, expressions in a view, generated columns, CHECK violations, SIGNAL and invalid
@@ -250,9 +255,8 @@ def _of_driver(error: DBAPIError) -> BuildAdminError:
         busy, refused = number in _MYSQL_BUSY, number in _REFUSED_NUMBERS
     elif state is not None:
         function = _function(origin)
-        # "cached plan must not change result type": 0A000 is much else.
-        stale = function == "RevalidateCachedQuery"
-        busy = state[:2] in _BUSY_STATES or state in _BUSY_STATE_CODES or stale
+        busy = state[:2] in _BUSY_STATES or state in _BUSY_STATE_CODES
+        busy |= function in _BUSY_FUNCTIONS
         refused = state[:2] in _REFUSED_STATES or state in _REFUSED_STATE_CODES
         refused |= function in _REFUSING_FUNCTIONS
     elif sqlite is not None:

@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_build_admin.exceptions import BuildConflict, DatabaseError, DatabaseUnavailable
+from tests.support.databases import own_database
 from tests.support.drivers import DRIVERS, Driver, pooled
 from tests.support.hosts import OCTOCAT, Host, history_of, model_of, row_of
 from tests.support.servers import wait_until
@@ -232,7 +233,7 @@ REFUSING_TRIGGER = {
 }
 
 
-@pytest.mark.parametrize("code", ["P0001", "42501", "42703", "428C9", "CI001"])
+@pytest.mark.parametrize("code", ["P0001", "42501", "42703", "428C9", "55000", "55006", "CI001"])
 def test_a_trigger_refuses_by_any_code_and_the_log_has_not_its_message(
     driven: Driven, driver: Driver, code: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -247,6 +248,35 @@ def test_a_trigger_that_asks_for_another_try_is_unavailable(driven: Driven, driv
     for statement in REFUSING_TRIGGER[driver.server]:
         driven.execute(statement.format(code="55P03"))
     assert driven.put(CHANGED).status_code == 503
+
+
+@on_postgresql
+@pytest.mark.parametrize(
+    "statements",
+    [
+        # A publication of what nobody can tell apart, and a trigger that reads what it never set.
+        [
+            "ALTER TABLE builds REPLICA IDENTITY NOTHING",
+            "CREATE PUBLICATION {name} FOR TABLE builds",
+        ],
+        [
+            "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ DECLARE other record; BEGIN NEW.title := other.title; RETURN NEW; END $$",
+            REFUSING_TRIGGER["postgresql"][1],
+        ],
+    ],
+    ids=["publication", "trigger"],
+)
+def test_a_state_that_no_other_try_mends_is_a_failure(
+    driven: Driven, statements: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    name = f"of_builds_{os.getpid()}"
+    for statement in statements:
+        driven.execute(statement.format(name=name))
+    answer = driven.put(CHANGED)
+    driven.execute(f"DROP PUBLICATION IF EXISTS {name}")
+    assert (answer.status_code, answer.json) == (500, {"error": DatabaseError.sentence})
+    assert logged(caplog).endswith("(55000)")
 
 
 def test_another_has_the_lock(driven: Driven) -> None:
@@ -323,6 +353,16 @@ def test_the_log_says_why_a_database_cannot_be_reached(
     assert f"{unknown})" in cause_of(driven, secret.set(username="nobody"), caplog)
     nameless = url.set(database="there_is_none")
     assert "unknown role or database)" in cause_of(driven, nameless, caplog)
+
+
+@on_postgresql
+def test_a_database_that_takes_no_connections_is_unavailable(
+    driven: Driven, url: sa.URL, caplog: pytest.LogCaptureFixture
+) -> None:
+    with own_database("postgresql", "_closed") as closed:
+        name = sa.make_url(closed).database
+        driven.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        cause_of(driven, url.set(database=name), caplog)
 
 
 def test_the_log_says_that_a_connection_took_too_long(

@@ -63,6 +63,13 @@ def of_connector(errno: int, kind: type[exc.DBAPIError] = exc.OperationalError) 
         (of_postgresql(C="42501", R="exec_stmt_raise"), BuildConflict),
         (of_postgresql(C="40001", R="exec_stmt_raise"), DatabaseUnavailable),
         (of_postgresql(C="42501", R="aclcheck_error"), DatabaseError),
+        *(
+            (of_postgresql(C=state), DatabaseError)
+            for state in ("55000", "55006", "55P02", "55P04")
+        ),
+        (of_postgresql(C="55000", R="CheckCmdReplicaIdentity"), DatabaseError),
+        (of_postgresql(C="55000", R="CheckMyDatabase"), DatabaseUnavailable),
+        (of_postgresql(C="55000", R="exec_stmt_raise"), BuildConflict),
         (exc.InvalidRequestError(), type(None)),
         (OSError(), type(None)),
     ],
