@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from copy import deepcopy
+from copy import copy, deepcopy
 from math import isfinite
 from typing import Any, NamedTuple, cast
 
@@ -16,7 +16,7 @@ from .fastpath import Check, Dump, compile_check, compile_dump, compiles, has_ho
 from .limits import LONE_SURROGATE, add_limits, returns_as_written
 from .mapping import column_of, mapper_of, python_type
 
-_DECIMAL = re.compile("0|[1-9][0-9]{0,99}")
+_DECIMAL = re.compile("0|-?[1-9][0-9]{0,99}")
 
 #: The kinds of field that dump values of one JSON type only, whatever the row has.
 _OF_ONE_TYPE = frozenset({Text, UnixTime, WholeNumber})
@@ -176,16 +176,21 @@ class BuildCodec:
         ordered = {key: found[key] for key in order if key in found}
         return LoadedBuild(loaded.id, wanted, values, ordered)
 
-    def load_id(self, text: str) -> Any:
-        """Validate the id in a path or on a command line, by the member ``id``.
+    def load_id(self, text: str, *, validate: bool = True) -> Any:
+        """Load the id in a path or on a command line, by the member ``id``.
 
         :param text: one segment of a path, decoded.
+        :param validate: whether the schema must allow it.
         :raises BuildNotFound: no build can have this id.
         """
+        field = self._id.field
+        if not validate:
+            field = copy(field)
+            field.validators = []
         candidates: list[Any] = [int(text), text] if _DECIMAL.fullmatch(text) else [text]
         for candidate in candidates:
             try:
-                return self._id.field.deserialize(candidate)
+                return field.deserialize(candidate)
             except ValidationError:
                 continue
         raise BuildNotFound

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from time import time
 from typing import Any
@@ -31,6 +32,7 @@ from .change import (
     others_write,
 )
 from .codec import BuildCodec, LoadedBuild
+from .dberrors import Unreadable, converting_values
 from .filters import BuildFilter, accepts, matches
 from .history import (
     DEFAULT_REVISIONS,
@@ -369,7 +371,7 @@ class BuildStore:
         queue = self._require_queue()
         with reading(self._current(), self._mapper) as session:
             database = self._database(session)
-            start = None if below is None else database.codec.load_id(below)
+            start = None if below is None else self._start(database, below)
             begin(session)
             documents = []
             page = QueuePage(limit, start, offset, oldest)
@@ -380,6 +382,17 @@ class BuildStore:
                 elif document is not None:
                     documents.append(document)
             return documents
+
+    def _start(self, database: Database, below: str) -> Any:
+        """Return the id of the build below which a list goes on, as the model has it."""
+        try:
+            return database.codec.load_id(below)
+        except BuildNotFound:
+            # The list also has the builds whose ids the schema refuses.
+            start = database.codec.load_id(below, validate=False)
+            with suppress(Unreadable), converting_values:  # it is there, even if it is unreadable
+                self._query.find(database, start)
+            return start
 
     def limited_schema(self) -> BuildSchema:
         """Return the schema with the limits of the columns, on the database in use."""

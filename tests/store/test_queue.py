@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 import pytest
 import sqlalchemy as sa
 from flask import Flask
-from marshmallow import fields
+from marshmallow import fields, post_dump, validate
 from sqlalchemy.dialects.mysql import DATETIME
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import DeclarativeBase, Session, relationship
@@ -603,6 +603,60 @@ def test_what_the_type_of_the_id_refuses_is_no_build(
                 host.blueprint.store.find(text)
             with pytest.raises(BuildNotFound):
                 host.blueprint.store.queue(below=text)
+
+
+def walk(host: Host) -> list[Any]:
+    """Follow the links through the queue, one build a page."""
+    seen: list[Any] = []
+    url = f"{QUEUE}?limit=1"
+    while url:
+        page: Any = host.client.get(url, headers=ADMIN)
+        assert page.status_code == 200, (url, page.json)
+        seen += ids(page)
+        url = page.headers.get("Link", "").removeprefix("<").partition(">")[0]
+    return seen
+
+
+class Short(BuildSchema):
+    id = Text(validate=validate.Length(max=2))
+
+
+class Picky(BuildSchema):
+    @post_dump(pass_original=True)
+    def fail(self, data: Any, build: Any, **_: Any) -> Any:
+        if build.event == "unreadable":
+            raise RuntimeError
+        return data
+
+
+#: The schema of a host, the type of its ids, and ids that the schema does not always take.
+REFUSED_IDS: dict[str, tuple[type[BuildSchema], Any, list[Any]]] = {
+    "numbers": (BuildSchema, sa.BigInteger(), [2, 1, 0, -1, -20]),
+    "texts": (Short, sa.String(9), ["b", "aaa", "aaaa", "aa bb"]),
+    "unreadable": (Picky, sa.BigInteger(), [1, 0, -1]),
+}
+
+
+@pytest.mark.parametrize("sorted_by", ["created", "id"])
+@pytest.mark.parametrize("kind", REFUSED_IDS)
+def test_a_list_goes_on_below_an_id_that_the_schema_refuses(
+    make_host: MakeHost, database_url: str, kind: str, sorted_by: str
+) -> None:
+    schema, of_id, refused = REFUSED_IDS[kind]
+    if sorted_by == "id":
+        meta = type("Meta", (), {"exclude": ("created",)})
+        schema = type("Schema", (schema,), {"Meta": meta})
+    key = sa.Column(of_id, primary_key=True, autoincrement=False)
+    event = {0: "unreadable"} if kind == "unreadable" else {}
+    rows = [row_of(id=one, status="running", event=event.get(one, "push")) for one in refused]
+    host = make_host(database_url, model=model_of(id=key), schema=schema, rows=rows)
+    assert sorted(walk(host)) == sorted(one for one in refused if one not in event)
+    for text in (-7, -(10**30), "x" * 300, "-0"):
+        lost = queue(host, below=text)
+        assert (lost.status_code, lost.json) == (
+            404,
+            {"error": "below: there is no such build: begin anew."},
+        )
 
 
 def test_what_the_type_of_the_id_makes_unstorable_is_no_build(
