@@ -1,7 +1,7 @@
 """Find the one build that has an id, and lock it on every database."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -116,13 +116,11 @@ class BuildQuery:
 
     def dump(self, database: Database, build: Any, build_id: Any) -> Document:
         """Return the document of a build, whose attributes may have expired."""
-        try:
-            with converting_values:
-                return database.codec.dump(build)
-        except Unreadable as error:
-            if not inspect(build).unloaded and error.__cause__ is not None:
-                raise error.__cause__ from None  # of the host's own code
-        return database.codec.dump(self._read_raw(database, build_id))
+        with suppress(Unreadable), converting_values:
+            return database.codec.dump(build)
+        if inspect(build).unloaded:
+            build = self._read_raw(database, build_id)
+        return database.codec.dump(build)  # or else the host's own code has failed, and fails again
 
     @cached_property
     def every(self) -> Select[Any]:
@@ -185,15 +183,17 @@ class BuildQuery:
     def _read_raw(self, database: Database, build_id: Any) -> Any:
         """Return a build that the ORM cannot load: with the text of the values that it cannot.
 
-        Column by column, because any of them may be the one. Where the build is locked, each is
-        read as it is now: MariaDB would read it as it was when the transaction began.
+        Column by column, because any of them may be the one; all of them, because a property may
+        read one that is no member. Where the build is locked, each is read as it is now: MariaDB
+        would read it as it was when the transaction began.
         """
-        session, _, codec = database
+        session = database.session
         keys = [self._mapper.get_property_by_column(one).key for one in self._mapper.primary_key]
         only_keys = load_only(*(getattr(self._model, key) for key in keys))
         query = select(self._model).where(self.id == build_id).options(lazyload("*"), only_keys)
+        # populate_existing: relationships that the host's auth has loaded are no longer known.
         build = session.scalars(query.execution_options(populate_existing=True)).one_or_none()
-        names = set() if build is None else {*codec.properties.values()} - {*keys}
+        names = set() if build is None else {one.key for one in self._mapper.column_attrs} - {*keys}
         with _lenient(database.connection):
             for key in names:
                 set_committed_value(build, key, self._raw(database, key, build_id))

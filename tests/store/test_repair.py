@@ -27,7 +27,7 @@ from marshmallow import (
 )
 from sqlalchemy.dialects.mysql import DATETIME
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import relationship, validates
+from sqlalchemy.orm import Session, load_only, relationship, validates
 
 from flask_build_admin import BuildSchema, Text, UnixTime, WholeNumber
 from flask_build_admin.schema import AnyField
@@ -593,6 +593,45 @@ def test_a_malformed_row_is_read_as_it_is_under_the_lock(
             "error"
         }
     assert seen[0]["title"] == "theirs"
+
+
+@pytest.mark.parametrize("attribute", ["subject", "repo.name"])
+def test_nothing_of_a_malformed_row_is_as_the_host_has_loaded_it_before(
+    make_host: MakeHost, database_url: str, database: str, attribute: str
+) -> None:
+    status: Any = sa.Column(sa.Enum("created", native_enum=False, length=20))
+    model = model_of(
+        "title",
+        status=status,
+        repo_pk=sa.Column(sa.ForeignKey("repos.id")),
+        repo=relationship("Repo"),
+        title_of_its_own=sa.Column(sa.String(20)),
+        subject=property(lambda build: build.title_of_its_own),
+    )
+    repo = {
+        "__tablename__": "repos",
+        "id": sa.Column(sa.Integer, primary_key=True),
+        "name": sa.Column(sa.String(20)),
+    }
+    Repo: Any = type("Repo", (model.__mro__[1],), repo)
+    schema = schema_of(title=Text(attribute=attribute, dump_only=True))
+    host = make_host(database_url, model=model, schema=schema, rows=[])
+    with Session(host.engine) as session, session.begin():
+        session.add_all([Repo(id=1, name="mine"), Repo(id=2, name="theirs")])
+        session.flush()
+        session.add(model(**row_of("title"), repo_pk=1, title_of_its_own="mine"))
+    host.execute("UPDATE builds SET status = 'of another release'")
+    with host.app.app_context():
+        if database == "mariadb":
+            host.session.execute(sa.text("SET innodb_snapshot_isolation = OFF"))
+        sound = load_only(model.id, model.repo_pk, model.title_of_its_own)
+        build = host.session.scalars(sa.select(model).options(sound)).one()
+        assert (build.repo.name, build.subject) == ("mine", "mine")
+        host.execute("UPDATE builds SET repo_pk = 2, title_of_its_own = 'theirs'")
+        document = OCTOCAT | {"status": "of another release", "title": "theirs", "error": "lost"}
+        changed = host.blueprint.store.overwrite(document)
+        assert changed.build.document == document
+        assert changed.revision.changes.keys() == {"error"}
 
 
 @on(MALFORMED)
