@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import event
@@ -133,5 +133,4 @@ def rollback(session: Session) -> None:
     try:
         session.rollback()
     except (SQLAlchemyError, OSError):
-        with suppress(SQLAlchemyError, OSError):
-            session.invalidate()
+        session.invalidate()

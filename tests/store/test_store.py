@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from marshmallow import fields
-from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.exc import IllegalStateChangeError, InvalidRequestError
 from sqlalchemy.orm import (
     Session,
     deferred,
@@ -180,6 +181,27 @@ def test_a_value_that_the_model_changes_is_refused(make_host: MakeHost, sqlite_u
     assert refused.json["fields"] == {"branch": ["not stored as sent"]}
     assert host.row() == OCTOCAT
     assert host.put(OCTOCAT | {"branch": "topic"}).json["branch"] == "topic"
+
+
+def test_what_cannot_be_rolled_back_is_not_committed_by_the_host(
+    make_host: MakeHost, database_url: str
+) -> None:
+    host = make_host(
+        database_url, model=model_of(loud=validates("title")(lambda _, key, text: text.upper()))
+    )
+
+    def change(session: Session) -> None:
+        # The refusal comes after the flush. In the midst of a commit no session can be rolled back.
+        with suppress(InvalidBuild):
+            host.blueprint.store.overwrite(OCTOCAT | {"title": "x", "status": "error"})
+
+    session = host.session()
+    sa.event.listen(session, "before_commit", change)
+    with host.app.app_context():
+        session.execute(sa.text("UPDATE builds SET branch = branch"))
+        with pytest.raises(IllegalStateChangeError):
+            session.commit()
+    assert host.row()["status"] == OCTOCAT["status"]
 
 
 def test_a_version_counter_counts_changes_only(make_host: MakeHost, database_url: str) -> None:
