@@ -15,7 +15,7 @@ from ..store import BatchResult, BuildFilter, BuildStore, ChangeOptions, ChangeR
 from ..store.change import Precondition
 from ..store.history import DEFAULT_REVISIONS
 from ..store.queue import MAX_BUILDS
-from ..store.store import CLEAN_MESSAGE
+from ..store.store import CLEAN_AGE, CLEAN_MESSAGE
 from .guard import note_stored
 from .preconditions import Preconditions
 from .requests import (
@@ -29,9 +29,6 @@ from .requests import (
     refuse_body,
 )
 from .responses import json_response, representation
-
-#: How old a build is at least that a clean finishes, by default, in seconds.
-CLEAN_AGE = 95 * 60
 
 #: The most builds that the summary of a clean names.
 _MAX_LISTED = 20

@@ -1,11 +1,9 @@
-"""The commands, and what they exit with."""
+"""The commands, and what each of them takes."""
 
 import json
 import os
-import shutil
 import sys
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import partial
 from io import TextIOWrapper
 from typing import IO, Any
@@ -16,38 +14,25 @@ from werkzeug.exceptions import HTTPException
 
 from .. import exceptions
 from ..representation import Document, decode
-from ..store import BuildFilter, BuildStore
-from ..store.history import DEFAULT_REVISIONS
+from ..store import BuildStore
 from ..store.queue import MAX_BUILDS
+from ..store.store import CLEAN_AGE, CLEAN_MESSAGE
 from .arguments import (
-    Command,
+    as_json,
     change_options,
     confirmed_change_options,
+    filter_options,
     load_assignments,
+    load_members,
+    make_filter,
     make_options,
-    parse_span,
 )
-from .confirmation import Refusal, UnchangedSince, confirm_change, newest_revision, problems_of
+from .confirmation import UnchangedSince, confirm_change
 from .editing import edit
-from .formatting import (
-    escape,
-    format_age,
-    format_build,
-    format_changes,
-    format_json,
-    format_revision,
-    format_table,
-)
-
-#: The exit code of a refusal; any other is 1, and wrong usage is 2.
-EXIT_CODES: dict[type[exceptions.BuildAdminError], int] = {
-    exceptions.PreconditionFailed: 3,
-    exceptions.UndoConflict: 3,
-    exceptions.BuildNotFound: 4,
-    exceptions.RevisionNotFound: 4,
-    exceptions.DatabaseUnavailable: 5,
-    exceptions.DatabaseError: 5,
-}
+from .formatting import format_build, format_json, format_revision, time_members
+from .listing import add_changes, add_queue, print_lines
+from .many import clean, set_each, undo_batch
+from .refusals import Refusal, refusal_of
 
 _HELP = """Find the stuck build, repair it, and undo that.
 
@@ -69,8 +54,7 @@ class Commands(AppGroup):
         try:
             return super().invoke(ctx)
         except exceptions.BuildAdminError as error:
-            code = EXIT_CODES.get(type(error), 1)
-            raise Refusal(*problems_of(error), exit_code=code) from error
+            raise refusal_of(error) from error
         except HTTPException as error:  # of a receiver of build_updating
             raise Refusal(" ".join((error.description or error.name).split())) from error
         except exceptions.ConfigurationError as error:
@@ -80,16 +64,32 @@ class Commands(AppGroup):
 def make_commands(store: BuildStore, openapi: Callable[[], Document]) -> Commands:
     """Make the commands of one blueprint; ``openapi`` returns the document of its routes."""
     group = Commands("build-admin", help=_HELP)
-    as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
     @group.command("show")
     @click.argument("build_id", metavar="ID")
     @as_json
     def show(build_id: str, as_json: bool) -> None:
         """Show one build; its JSON is what apply takes."""
-        build = store.find(build_id)
-        _print([format_json(build.document)] if as_json else format_build(build.document))
+        build = store.find(build_id).document
+        times = time_members(store.schema())
+        print_lines([format_json(build)] if as_json else format_build(build, times))
 
+    @group.command("openapi")
+    def openapi_() -> None:
+        """Print the OpenAPI document of the routes."""
+        click.echo(json.dumps(openapi(), indent=2))
+
+    add_queue(group, store)
+    _add_changes_of_one(group, store)
+    _add_set(group, store)
+    _add_clean(group, store)
+    if store.has_history:
+        add_changes(group, store)
+        _add_undo(group, store)
+    return group
+
+
+def _add_changes_of_one(group: Commands, store: BuildStore) -> None:
     @group.command("edit")
     @click.argument("build_id", metavar="ID")
     @change_options
@@ -103,104 +103,129 @@ def make_commands(store: BuildStore, openapi: Callable[[], Document]) -> Command
     def apply(file: IO[bytes], yes: bool, dry_run: bool, **who: str | None) -> None:
         """Put a whole build from a file, or from standard input as -."""
         change = partial(store.overwrite, decode(file.read()))
-        confirm_change(change, make_options(**who), UnchangedSince(), yes=yes, dry_run=dry_run)
+        options, unchanged = make_options(**who), UnchangedSince()
+        confirm_change(store, change, options, unchanged, yes=yes, dry_run=dry_run)
 
+
+def _add_set(group: Commands, store: BuildStore) -> None:
     @group.command("set")
-    @click.argument("build_id", metavar="ID")
-    @click.argument("members", metavar="MEMBER=VALUE...", nargs=-1, required=True)
+    @click.argument("arguments", metavar="ID... MEMBER=VALUE...", nargs=-1, required=True)
+    @click.option(
+        "--if",
+        "conditions",
+        multiple=True,
+        metavar="MEMBER=VALUE",
+        help="Refuse a build that has another value by now; may be given several times.",
+    )
     @confirmed_change_options
     def set_(
-        build_id: str, members: tuple[str, ...], yes: bool, dry_run: bool, **who: str | None
+        arguments: tuple[str, ...],
+        conditions: tuple[str, ...],
+        yes: bool,
+        dry_run: bool,
+        **who: str | None,
     ) -> None:
-        """Change members of one build.
+        """Change members of one build, or of several.
 
-        The value "now" of a time is the current second.
+        Pass - instead of the ids to read them from standard input, one per line. The value "now" of
+        a time is the current second.
         """
-        assigned = load_assignments(store, members)
-        build = store.find(build_id)
-        change = partial(store.overwrite, build.document | assigned)
-        seen = UnchangedSince(build)
-        confirm_change(change, make_options(**who), seen, yes=yes, dry_run=dry_run)
+        ids, assignments = _split(arguments)
+        assigned, required = load_assignments(store, assignments), load_members(store, conditions)
+        options = make_options(**who)
+        if ids == ["-"]:
+            if not yes and not dry_run:
+                raise click.UsageError("Pass --yes, because standard input has the ids.")
+            ids = _read_ids()
+        if not ids:
+            click.echo("Nothing was changed: there were no ids.")
+        elif len(ids) > 1:
+            set_each(store, ids, assigned, options, required, yes=yes, dry_run=dry_run)
+        else:
+            build = store.find(ids[0])
+            change = partial(store.overwrite, build.document | assigned)
+            unchanged = UnchangedSince(build, required)
+            confirm_change(store, change, options, unchanged, yes=yes, dry_run=dry_run)
 
-    @group.command("openapi")
-    def openapi_() -> None:
-        """Print the OpenAPI document of the routes."""
-        click.echo(json.dumps(openapi(), indent=2))
 
-    _add_queue(group, store, as_json)
-    if store.has_history:
-        _add_history(group, store)
-    return group
+def _split(arguments: Sequence[str]) -> tuple[list[str], Sequence[str]]:
+    """Return the ids, each once, and the assignments, which begin with the first ``=``."""
+    count = next((at for at, one in enumerate(arguments) if "=" in one), len(arguments))
+    if not arguments[:count]:
+        raise click.UsageError("Missing argument: the ID of a build, or several, or -.")
+    if not arguments[count:]:
+        raise click.UsageError("Missing argument: at least one MEMBER=VALUE.")
+    return [*dict.fromkeys(arguments[:count])], arguments[count:]
 
 
-def _add_queue(group: Commands, store: BuildStore, as_json: Command) -> None:
-    @group.command("queue")
-    @click.option(
-        "--older-than", type=parse_span, metavar="SPAN", help="Such as 90s, 10m, 2h or 3d."
+def _read_ids() -> list[str]:
+    # Decoded as arguments are.
+    lines = [os.fsdecode(line).strip() for line in sys.stdin.buffer]
+    return [*dict.fromkeys(filter(None, lines))]
+
+
+def _add_clean(group: Commands, store: BuildStore) -> None:
+    @group.command(
+        "clean",
+        help=f"""Finish builds that no worker will finish.
+
+        Without --older-than, these are the builds that wait or run and were created
+        {CLEAN_AGE // 60} minutes ago or earlier, at most {MAX_BUILDS} at once. Each gets the status
+        {store.clean_status!r}, the message as its error, and the current second as its end.""",
     )
-    @as_json
-    def queue(older_than: int | None, as_json: bool) -> None:
-        """List the builds that are pending or running, the newest first."""
-        now = int(time.time())
-        before = None if older_than is None else max(now - older_than, 1)
-        unreadable: dict[Any, str] = {}
-        wanted = BuildFilter(idle_before=before)
-        builds = store.queue(wanted, on_unreadable=unreadable.__setitem__)
-        if len(builds) == MAX_BUILDS:
-            click.echo(
-                f"These are {MAX_BUILDS}, and there may be more: ask by --older-than.", err=True
-            )
-        if as_json:
-            click.echo(format_json(builds))
-            for build_id, problem in unreadable.items():
-                click.echo(escape(f"Build {build_id} cannot be read: {problem}"), err=True)
-            return
-        members = ("id", "repo_id", "number", "status", "created", "host", "title")
-        rows = [[_cell(build, member, now) for member in members] for build in builds]
-        rows += [
-            [str(build_id), "", "", f"cannot be read: {problem}", "", "", ""]
-            for build_id, problem in unreadable.items()
-        ]
-        columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        head = ("id", "repo", "number", "status", "age", "host", "title")
-        _print(format_table(head, rows, columns))
-
-
-def _add_history(group: Commands, store: BuildStore) -> None:
-    @group.command("history")
-    @click.argument("build_id", metavar="ID")
+    @filter_options
     @click.option(
-        "--limit", type=click.IntRange(1, MAX_BUILDS), default=DEFAULT_REVISIONS, show_default=True
+        "--message", default=CLEAN_MESSAGE, show_default=True, help="The error of the builds."
     )
-    def history(build_id: str, limit: int) -> None:
-        """List the changes of one build, the newest first."""
-        for revision in store.revisions(build_id, limit=limit):
-            click.echo(format_revision(revision))
-            _print(f"  {line}" for line in format_changes(revision.changes))
+    @confirmed_change_options
+    def clean_(
+        older_than: int | None,
+        where: tuple[str, ...],
+        message: str,
+        yes: bool,
+        dry_run: bool,
+        **who: str | None,
+    ) -> None:
+        wanted = make_filter(store, older_than, where, CLEAN_AGE)
+        clean(store, wanted, make_options(**who), message, yes=yes, dry_run=dry_run)
 
+
+def _add_undo(group: Commands, store: BuildStore) -> None:
     @group.command("undo")
-    @click.argument("build_id", metavar="ID")
+    @click.argument("build_id", metavar="[ID]", required=False)
     @click.argument("revision_id", metavar="[REVISION]", type=int, required=False)
+    @click.option("--batch", help="Undo all changes that were made at once, by this name.")
     @confirmed_change_options
     def undo(
-        build_id: str, revision_id: int | None, yes: bool, dry_run: bool, **who: str | None
+        build_id: str | None,
+        revision_id: int | None,
+        batch: str | None,
+        yes: bool,
+        dry_run: bool,
+        **who: str | None,
     ) -> None:
-        """Undo one revision of a build, by default the newest."""
-        if revision_id is None:
-            revision_id = newest_revision(store, build_id)
-        if revision_id is None:
-            raise exceptions.RevisionNotFound
-        change = partial(store.undo, build_id, revision_id)
-        confirm_change(change, make_options(**who), UnchangedSince(), yes=yes, dry_run=dry_run)
+        """Undo one revision of a build, by default the newest; or all of a batch."""
+        options = make_options(**who)
+        if batch is not None and build_id is None:
+            undo_batch(store, batch, options, yes=yes, dry_run=dry_run)
+        elif build_id is not None and batch is None:
+            if revision_id is None:
+                if yes and not dry_run:
+                    raise click.UsageError(
+                        "With --yes, pass REVISION, too: a second run would undo the undo, and"
+                        " nobody would see whose change is the newest."
+                    )
+                revision_id = _show_newest(store, build_id)
+            change = partial(store.undo, build_id, revision_id)
+            confirm_change(store, change, options, UnchangedSince(), yes=yes, dry_run=dry_run)
+        else:
+            raise click.UsageError("Pass the ID of a build, or --batch.")
 
 
-def _print(lines: Iterable[str]) -> None:
-    for line in lines:
-        click.echo(line)
-
-
-def _cell(build: Document, member: str, now: int) -> str:
-    value = build.get(member, "")
-    if member == "created":
-        return format_age(now - value) if value and isinstance(value, int) else str(value or "")
-    return value if isinstance(value, str) else json.dumps(value)
+def _show_newest(store: BuildStore, build_id: str) -> int:
+    """Print whose the newest revision of a build is, and return its id."""
+    newest = store.revisions(build_id, limit=1)
+    if not newest:
+        raise exceptions.RevisionNotFound(f"Build {build_id} has no revision that can be undone.")
+    click.echo(format_revision(newest[0]))
+    return newest[0].id or 0

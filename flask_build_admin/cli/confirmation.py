@@ -3,31 +3,35 @@
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import click
 
-from ..exceptions import BuildAdminError, PreconditionFailed, list_problems
-from ..representation import Document, Representation
+from ..exceptions import PreconditionFailed
+from ..representation import Document, Representation, same
 from ..store import BuildStore, ChangeOptions, ChangeResult
-from .formatting import escape, format_changes
-
-
-class Refusal(click.ClickException):
-    """A command ends without its work done: sentences on standard error, one per line."""
-
-    def __init__(self, *lines: str, exit_code: int = 1) -> None:
-        super().__init__("\n".join(map(escape, lines)))
-        self.exit_code = exit_code  # type: ignore[misc]
+from .formatting import escape, format_changes, format_json, time_members
+from .refusals import Refusal
 
 
 class UnchangedSince:
-    """A precondition: the build is still as it was; None: as the first preview finds it."""
+    """A precondition: the build is still as it was; None: as the first preview finds it.
 
-    def __init__(self, build: Representation | None = None) -> None:
+    :param required: members and the values that the build must have, too.
+    """
+
+    def __init__(
+        self, build: Representation | None = None, required: Document | None = None
+    ) -> None:
         self._tag = None if build is None else build.tag
+        self._required = required or {}
 
     def __call__(self, document: Document) -> None:
         """Raise ``PreconditionFailed`` if the build has changed."""
+        for key, value in self._required.items():
+            if not same(document.get(key), value):
+                now, then = format_json(document.get(key)), format_json(value)
+                raise PreconditionFailed(f"Refused by --if: {key} is {now} now, not {then}.")
         tag = Representation.of(document).tag
         if self._tag not in (None, tag):
             raise PreconditionFailed
@@ -35,9 +39,10 @@ class UnchangedSince:
 
 
 def confirm_change(
+    store: BuildStore,
     change: Callable[[ChangeOptions], ChangeResult],
     options: ChangeOptions,
-    unchanged: UnchangedSince,
+    unchanged: Callable[[Document], None],
     *,
     yes: bool,
     dry_run: bool,
@@ -45,32 +50,34 @@ def confirm_change(
     """Print what a change would change, ask, and make it if the build is still the same.
 
     :param options: without ``precondition`` and ``dry_run``.
+    :param unchanged: the precondition.
     :param yes: whether to skip the question.
     :param dry_run: whether to stop after the preview.
     :raises Refusal: the answer is no, or nobody can be asked.
     """
     options = replace(options, precondition=unchanged)
-    changes = change(replace(options, dry_run=True)).revision.changes
-    if not changes:
+    preview = change(replace(options, dry_run=True)).revision
+    if not preview.changes:
         click.echo("Nothing would be changed.")
         return
-    for line in format_changes(changes):
+    for line in format_changes(preview.changes, time_members(store.schema())):
         click.echo(line)
     if not dry_run:
-        ask("Store this?", yes=yes)
-        click.echo(f"Build {escape(str(change(options).revision.build_id))} is stored.")
+        ask(f"Store this change of build {preview.build_id}?", yes=yes)
+        stored = change(options).revision
+        number = "" if stored.id is None else f" as revision {stored.id}"
+        click.echo(f"{named(stored.build_id)} is stored{number}.")
 
 
-def newest_revision(store: BuildStore, build_id: str) -> int | None:
-    """Return the id of the newest revision of a build; None if there is none."""
+def named(build_id: Any) -> str:
+    """Name a build at the beginning of a sentence."""
+    return escape(f"Build {build_id}")
+
+
+def newest_revision(store: BuildStore, build_id: str) -> int:
+    """Return the id of the newest revision of a build; 0 if there is none."""
     newest = store.revisions(build_id, limit=1) if store.has_history else []
-    return newest[0].id if newest else None
-
-
-def problems_of(error: BuildAdminError) -> list[str]:
-    """Return what is wrong, one line per member."""
-    lines = [str(error)] if error.fields is None else list_problems(error.fields)
-    return [*map(escape, lines)]
+    return newest[0].id or 0 if newest else 0
 
 
 def ask(question: str, *, yes: bool = False) -> None:
@@ -79,7 +86,7 @@ def ask(question: str, *, yes: bool = False) -> None:
         return
     if not at_terminal():
         raise Refusal("Nothing was changed: there is no terminal to ask at, so pass --yes.")
-    if not click.confirm(question):
+    if not click.confirm(escape(question)):
         raise Refusal("Nothing was changed.")
 
 

@@ -15,16 +15,9 @@ import click
 from ..exceptions import BuildConflict, InvalidBuild, InvalidJSON, PreconditionFailed
 from ..representation import Document, changed_members, changes_between, decode, same
 from ..store import BuildStore, ChangeOptions
-from .confirmation import (
-    Refusal,
-    UnchangedSince,
-    ask,
-    at_terminal,
-    confirm_change,
-    newest_revision,
-    problems_of,
-)
-from .formatting import escape, format_changes, format_json, format_revision
+from .confirmation import UnchangedSince, ask, at_terminal, confirm_change, newest_revision
+from .formatting import escape, format_changes, format_json, format_revision, time_members
+from .refusals import Refusal, problems_of
 
 #: The most revisions of others that are printed.
 _MAX_OTHERS = 200
@@ -43,7 +36,7 @@ def edit(store: BuildStore, build_id: str, options: ChangeOptions) -> None:
     if not at_terminal():
         raise Refusal("There is no terminal to edit at: use set, or show --json and apply.")
     original = store.find(build_id)
-    known = newest_revision(store, build_id) or 0
+    known = newest_revision(store, build_id)
     text = _render(original.document)
     with _kept_draft(text) as draft:
         problems: list[str] = []
@@ -62,7 +55,7 @@ def edit(store: BuildStore, build_id: str, options: ChangeOptions) -> None:
                 wanted = wanted or _load(text, original.document)
                 change = partial(store.overwrite, wanted)
                 seen = UnchangedSince(original)
-                confirm_change(change, options, seen, yes=False, dry_run=False)
+                confirm_change(store, change, options, seen, yes=False, dry_run=False)
                 return
             except (InvalidJSON, InvalidBuild, BuildConflict) as error:
                 problems, wanted = problems_of(error), None
@@ -72,7 +65,7 @@ def edit(store: BuildStore, build_id: str, options: ChangeOptions) -> None:
                 mine = wanted or {}
                 current = store.find(build_id)
                 wanted = _carry_over(store, known, original.document, mine, current.document)
-                original, known, problems = current, newest_revision(store, build_id) or 0, []
+                original, known, problems = current, newest_revision(store, build_id), []
                 text = _render(wanted)
                 draft.write(text)
 
@@ -238,10 +231,10 @@ def _carry_over(
             if (revision.id or 0) > known:
                 click.echo(format_revision(revision))
     theirs = changes_between(original, now)
-    for line in format_changes(theirs):
+    for line in format_changes(theirs, time_members(store.schema())):
         click.echo(line)
     members = changed_members(original, mine)
     if both := [key for key in members if key in theirs]:
         raise Refusal(f"Both have changed {', '.join(both)}: edit the build again.", exit_code=3)
-    ask("Carry the edit over to the build as it is now?")
+    ask(f"Carry the edit over to build {now['id']} as it is now?")
     return now | {key: mine[key] for key in members}

@@ -1,19 +1,24 @@
 """Builds as text for a terminal: within its width, and without control characters."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
 from typing import Any
 from unicodedata import combining, east_asian_width
 
 import click
+from marshmallow import fields
 
 from ..representation import Document
+from ..schema import BuildSchema, Choice, UnixTime, members_of
 from ..store import Revision
 
 #: Seconds, by the letter of the unit.
 UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+
+#: The members of the contract that are points in time.
+_TIMES = frozenset({"enqueued", "created", "started", "finished"})
 
 #: The least width of a cell that is cut, in columns.
 _MIN_WIDTH = 3
@@ -34,27 +39,59 @@ def format_json(value: Any, indent: int | None = None) -> str:
     )
 
 
-def format_build(build: Document) -> Iterator[str]:
-    """Return a build, one member per line."""
+def time_members(schema: BuildSchema) -> frozenset[str]:
+    """Return the members that are points in time, in UNIX epoch seconds."""
+    return frozenset(
+        key
+        for key, member in members_of(schema).items()
+        if isinstance(member.field, UnixTime)
+        or (key in _TIMES and not isinstance(member.field, fields.String | Choice))
+    )
+
+
+def format_build(build: Document, times: Collection[str]) -> Iterator[str]:
+    """Return a build, one member per line. ``times``: the members to print as a date, too."""
     width = max(map(_width, build), default=0)
     for member, value in build.items():
-        yield f"{_fit(escape(member), width)}  {format_json(value)}"
+        yield f"{_fit(escape(member), width)}  {format_value(member, value, times)}"
 
 
-def format_changes(changes: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Return the members that differ, each with its value before in red and after in green."""
+def format_changes(
+    changes: Mapping[str, Mapping[str, Any]], times: Collection[str]
+) -> Iterator[str]:
+    """Return the members that differ, each with its value before in red and after in green.
+
+    :param times: the members to print as a date, too.
+    """
     for member, change in changes.items():
         for sign, side, colour in (("-", "before", "red"), ("+", "after", "green")):
-            line = f"{sign} {escape(member)}: {format_json(change[side])}"
+            line = f"{sign} {escape(member)}: {format_value(member, change[side], times)}"
             yield click.style(line, fg=colour)
 
 
-def format_revision(revision: Revision) -> str:
-    """Return when, by whom and why a revision was made, on one line."""
-    at = datetime.fromtimestamp(revision.at or 0, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+def format_value(member: str, value: Any, times: Collection[str]) -> str:
+    """Return a value of a member as JSON; a time as a date, too."""
+    text = format_json(value)
+    # 0 is "not yet", and beyond the last date of UnixTime there is none to print.
+    if member in times and type(value) is int and 0 < value <= UnixTime.latest:
+        return f"{text} ({format_date(value)})"
+    return text
+
+
+def format_date(second: int) -> str:
+    """Return the date and time of a UNIX epoch second, in UTC."""
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def format_revision(revision: Revision, *, of_build: bool = False) -> str:
+    """Return when, by whom and why a revision was made, on one line.
+
+    :param of_build: whether to name its build, too.
+    """
+    build = f"build {revision.build_id}  " if of_build else ""
     actor = "nobody known" if revision.actor is None else revision.actor
     reason = "" if revision.reason is None else f": {revision.reason}"
-    return escape(f"{revision.id}  {at}  {actor}{reason}")
+    return escape(f"{revision.id}  {build}{format_date(revision.at or 0)}  {actor}{reason}")
 
 
 def format_table(
@@ -73,6 +110,11 @@ def format_table(
         over -= given
     for row in cells:
         yield "  ".join(map(_fit, row, widths)).rstrip()
+
+
+def format_count(number: int, noun: str = "build") -> str:
+    """Return how many there are: ``1 build``, ``40 builds``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def format_age(seconds: int) -> str:

@@ -11,6 +11,9 @@ from ..exceptions import (
     BuildNotFound,
     ConfigurationError,
     DatabaseUnavailable,
+    InvalidBuild,
+    PreconditionFailed,
+    UndoConflict,
     one_line,
 )
 from .change import BuildChange, ChangeOptions, ChangeResult
@@ -21,6 +24,9 @@ from .transactions import log
 
 #: How many changes one transaction has. A worker may wait for all of them.
 _SIZE = 20
+
+#: Refusals whose sentence says everything: the log has no line for them, as for a single change.
+_EXPLAINED = (BuildNotFound, InvalidBuild, PreconditionFailed, UndoConflict)
 
 #: After so many changes in a row that the database had no answer to, no more are tried.
 _MAX_UNAVAILABLE = 3
@@ -105,7 +111,8 @@ def run_batch(
             if isinstance(made, Exception):
                 if gone or not isinstance(made, BuildNotFound):
                     build_id = dump_id(item.build_id)
-                    log.warning("build %r is not changed: %s", build_id, describe(made))
+                    if not isinstance(made, _EXPLAINED):
+                        log.warning("build %r is not changed: %s", build_id, describe(made))
                     result.failed.append(BatchFailure(build_id, made, item.revision_id))
             elif made.revision.changes:
                 result.changed.append(made.revision)

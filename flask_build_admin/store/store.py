@@ -53,6 +53,10 @@ from .transactions import FlushRouting, begin, flush_bind, reading, rollback, tr
 #: The status of a build that was cleaned, and what its ``error`` says, by default.
 CLEAN_STATUS, CLEAN_MESSAGE = "error", "build cleaned by platform admin"
 
+#: How long ago a build was created at least that a clean finishes by default, in seconds, over
+#: HTTP and in the terminal.
+CLEAN_AGE = 95 * 60
+
 _BATCH = re.compile(f"[!-~]{{1,{MAX_BATCH}}}")
 
 _NO_OPTIONS = ChangeOptions()
@@ -120,7 +124,8 @@ class BuildStore:
                 if queue_statuses is not UNFINISHED:
                     raise
                 self.queue_problem = str(error)
-        self._clean_status = clean_status
+        #: The status that a clean gives a build.
+        self.clean_status = clean_status
         #: Why the unfinished builds cannot be cleaned, although there are some.
         self.clean_problem: str | None = None
         if self._queue is not None:
@@ -461,7 +466,7 @@ class BuildStore:
 
         :raises ConfigurationError: likewise, if the host has chosen it.
         """
-        field, status = member_of(schema, "status").field, self._clean_status
+        field, status = member_of(schema, "status").field, self.clean_status
         if not field.dump_only and accepts(field, status) and status not in queue.statuses:
             return None
         problem = (
@@ -474,7 +479,7 @@ class BuildStore:
 
     def _cleaned(self, codec: BuildCodec, message: str) -> Document:
         """Return the members that a clean changes, with their values."""
-        values = {"status": self._clean_status, "error": message, "finished": int(time())}
+        values = {"status": self.clean_status, "error": message, "finished": int(time())}
         members = {key: values[key] for key in values if key in codec.attributes}
         try:
             if "error" in members:

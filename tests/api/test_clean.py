@@ -18,6 +18,7 @@ from flask_build_admin.exceptions import ConfigurationError, InvalidBuild, Inval
 from flask_build_admin.store import BuildFilter, BuildStore, ChangeOptions
 from tests.support.hosts import (
     ADMIN,
+    LONG_AGO,
     OCTOCAT,
     URL,
     WORKER,
@@ -27,6 +28,7 @@ from tests.support.hosts import (
     history_of,
     model_of,
     row_of,
+    stuck,
 )
 from tests.support.statements import outline
 
@@ -35,22 +37,6 @@ MakeHost = Callable[..., Host]
 PREFIX = URL.removesuffix("/build")
 
 MESSAGE = "build cleaned by platform admin"
-
-#: When the stuck builds were created.
-LONG_AGO = 1_700_000_000
-
-
-def stuck(build_id: int, **members: Any) -> dict[str, Any]:
-    return OCTOCAT | {
-        "id": build_id,
-        "number": build_id,
-        "status": "running",
-        "created": LONG_AGO,
-        "started": LONG_AGO,
-        "finished": 0,
-        "error": "",
-        **members,
-    }
 
 
 def clean(host: Host, query: str = "", **options: Any) -> Any:

@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from flask import Flask
 
 from example_app import Build, create_app, db
-from flask_build_admin.cli.commands import EXIT_CODES
+from flask_build_admin.cli.refusals import EXIT_CODES
+from tests.support.hosts import stuck
 from tests.support.pages import PAGES, ROOT, from_page
 from tests.support.terminals import Editor, Outcome, as_process, at_terminal
 
@@ -34,9 +35,18 @@ def app(sqlite_url: str) -> Iterator[Flask]:
         db.engine.dispose()
 
 
-def status(app: Flask) -> str:
+def status(app: Flask, build_id: int = 1) -> str:
     with app.app_context():
-        return db.session.get_one(Build, 1).status
+        return db.session.get_one(Build, build_id).status
+
+
+def add_builds(app: Flask, **counts: int) -> None:
+    """Add builds of a worker that died, as many as given of each status, from id 2 on."""
+    names = [name for name, count in counts.items() for _ in range(count)]
+    with app.app_context():
+        rows = [stuck(at, status=name, host="worker-7") for at, name in enumerate(names, 2)]
+        db.session.add_all(Build(**row) for row in rows)
+        db.session.commit()
 
 
 def steps(console: str) -> list[tuple[list[str], str]]:
@@ -48,12 +58,18 @@ def steps(console: str) -> list[tuple[list[str], str]]:
 def assert_session(app: Flask, console: str, count: int, **environment: Any) -> None:
     session = steps(console)
     assert len(session) == count
+    batches: dict[str, str] = {}  # those of the page, to those that there are
     for command, printed in session:
-        outcome = at_terminal(app, *command, answers="y\n", NO_COLOR="1", **environment)
+        typed = [batches.get(word, word) for word in command]
+        outcome = at_terminal(app, *typed, answers="y\n", NO_COLOR="1", **environment)
         assert outcome.code == 0
+        batches |= zip(BATCH.findall(printed), BATCH.findall(outcome.output), strict=True)
         # What is typed is shown at once, and not where it is asked for.
         shown = outcome.errors + outcome.output.replace("y\n", "", 1)
         assert plain(shown.replace("[y/N]: ", "[y/N]: y\n")) == plain(printed)
+
+
+BATCH = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
 
 
 def plain(text: str) -> str:
@@ -61,6 +77,8 @@ def plain(text: str) -> str:
     text = re.sub(r"[0-9]+d [0-9]+h ", "AGE ", text)
     text = re.sub(r" {2,}", "  ", re.sub(r"\S*…", "…", text))
     text = re.sub(r"\S*/build-\w+\.json", "DRAFT", text)
+    text = BATCH.sub("BATCH", text)
+    text = re.sub(r"finished: 17[0-9]{8} \(.*\)", "finished: NOW", text)
     return re.sub(r"\b20[0-9-]+ [0-9:]+Z  [^:]+:", "TIME AND USER:", text)
 
 
@@ -70,6 +88,13 @@ def test_find_repair_take_back(app: Flask, console: str) -> None:
     assert status(app) == "running"
 
 
+@from_page(PAGE, console="host=worker-7")
+def test_many_builds_at_once(app: Flask, console: str) -> None:
+    add_builds(app, running=2, pending=1)
+    assert_session(app, console, 3)
+    assert [status(app, build) for build in (2, 3, 4)] == ["running", "running", "pending"]
+
+
 @from_page(PAGE, console="edit 1")
 def test_edit(app: Flask, console: str, tmp_path: Path) -> None:
     editor = Editor(tmp_path, [{"set": {"status": "error"}}])
@@ -77,20 +102,31 @@ def test_edit(app: Flask, console: str, tmp_path: Path) -> None:
     assert status(app) == "error"
 
 
-@from_page(PAGE, script="while read")
-def test_a_script(app: Flask, sqlite_url: str, script: str) -> None:
+def run_script(sqlite_url: str, script: str) -> Outcome:
     flask = f'flask() {{ {sys.executable} -m flask --app example_app "$@"; }}\n'
     options: Any = {"cwd": ROOT, "env": os.environ | {"DATABASE_URL": sqlite_url}}
+    return as_process(["bash", "-c", flask + script], terminal=False, **options)
 
-    def run(script: str) -> Outcome:
-        return as_process(["bash", "-c", flask + script], terminal=False, **options)
 
-    refused = run(script.replace("status=killed", "number=0"))
-    assert refused.errors.endswith("number: less than 1\n1: 1\n")
-    assert status(app) == "running"
-    done = run(script)
+@from_page(PAGE, script="clean --older-than 1d")
+def test_a_script_that_cleans(app: Flask, sqlite_url: str, script: str) -> None:
+    done = run_script(sqlite_url, script)
     assert (done.code, done.errors) == (0, "")
-    assert status(app) == "killed"
+    assert "\n1 build cleaned.\n" in done.output
+    assert status(app) == "error"
+
+
+@from_page(PAGE, script="set - status=killed")
+def test_a_script_that_sets(app: Flask, sqlite_url: str, script: str) -> None:
+    add_builds(app, running=1, pending=1)
+    finished = script.replace("--where status=running --ids |", "--ids | sed 's/^1$/3/' |")
+    refused = run_script(sqlite_url, finished)
+    assert refused.code == 3
+    assert 'Build 3 is not changed: Refused by --if: status is "pending" now' in refused.errors
+    assert [status(app, build) for build in (1, 2, 3)] == ["running", "killed", "pending"]
+    done = run_script(sqlite_url, script)
+    assert (done.code, done.errors) == (0, "")
+    assert [status(app, build) for build in (1, 2, 3)] == ["killed", "killed", "pending"]
 
 
 def test_the_exit_codes_are_those_of_the_commands() -> None:
@@ -101,4 +137,4 @@ def test_the_exit_codes_are_those_of_the_commands() -> None:
 def test_every_command_is_told(app: Flask) -> None:
     told = re.findall(r"^\| `([a-z]+)[^`]*` \|", PAGES[PAGE], re.MULTILINE)
     help_ = at_terminal(app, "build-admin", "--help").output
-    assert sorted(told) == re.findall(r"^  ([a-z]+)  ", help_, re.MULTILINE)
+    assert sorted({*told}) == re.findall(r"^  ([a-z]+)  ", help_, re.MULTILINE)

@@ -508,6 +508,7 @@ def test_a_build_in_the_terminal(shape: Shape) -> None:
     done = command(shape.host, "set", str(shape.build_id), f"{member}={value}", "--yes")
     assert done.code == 0, done.errors
     assert fetch(shape.host, shape.build_id)[member] == value
-    undone = command(shape.host, "undo", str(shape.build_id), "--yes")
+    revision = str(shape.host.recorded()[-1]["id"])
+    undone = command(shape.host, "undo", str(shape.build_id), revision, "--yes")
     assert undone.code == 0, undone.errors
     assert put_back(shape.host, shape.build_id) == shape.document

@@ -697,5 +697,5 @@ def test_an_undo_in_the_terminal_restores_fractions_of_a_second(
     host = keeping(make_host, database_url, model, schema=Schema, rows=rows)
     before = raw_row(host)
     change(host, finished=9, status="error")
-    assert command(host, "undo", "1", "--yes").code == 0
+    assert command(host, "undo", "1", "1", "--yes").code == 0
     assert differing(before, raw_row(host)) == set()

@@ -28,6 +28,9 @@ from flask_build_admin import BuildAdmin, BuildRevisionMixin
 #: The contract's sample, member by member in the documented order.
 OCTOCAT: dict[str, Any] = json.loads(Path(__file__).parents[2].joinpath("octocat.json").read_text())
 
+#: When the stuck builds were created.
+LONG_AGO = 1_700_000_000
+
 URL = "/api/v1/admin/build"
 ADMIN = {"Authorization": "Bearer of-the-admin"}
 WORKER = {"Authorization": "Bearer of-a-worker"}
@@ -112,6 +115,20 @@ def history_of(model: type[Any], **attributes: Any) -> type[Any]:
 def row_of(*left_out: str, **added: Any) -> dict[str, Any]:
     """Keyword arguments for a row of such a model."""
     return {name: value for name, value in OCTOCAT.items() if name not in left_out} | added
+
+
+def stuck(build_id: int, **members: Any) -> dict[str, Any]:
+    """A row of the plainest model whose worker has died."""
+    return OCTOCAT | {
+        "id": build_id,
+        "number": build_id,
+        "status": "running",
+        "created": LONG_AGO,
+        "started": LONG_AGO,
+        "finished": 0,
+        "error": "",
+        **members,
+    }
 
 
 def anybody(view: Callable[..., Any]) -> Callable[..., Any]:

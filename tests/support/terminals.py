@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 from flask import Flask
 from flask.cli import ScriptInfo
 
-from tests.support.servers import PATIENCE
+from tests.support.hosts import Host
+from tests.support.servers import PATIENCE, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -111,6 +112,8 @@ class _Screen:
         self._shown = b""
         self._reader = Thread(target=self._read)
         self._reader.start()
+        # Shown before anything else, however late the kernel comes to it. The end (^D) is not.
+        wait_until(lambda: len(self._shown) >= len(answers.rstrip("\x04")))
 
     def _read(self) -> None:
         with suppress(OSError):  # the terminal is gone when its last user is
@@ -167,6 +170,16 @@ def in_pipe(app: Flask, *arguments: str, sent: str | bytes = b"") -> Outcome:
     result = app.test_cli_runner().invoke(args=list(arguments), input=sent)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return Outcome(result.exit_code, result.stdout, result.stderr)
+
+
+def run(host: Host, *arguments: str, **options: Any) -> Outcome:
+    """Run a command of a host at a terminal."""
+    return at_terminal(host.app, "build-admin", *arguments, **options)
+
+
+def pipe(host: Host, *arguments: str, **options: Any) -> Outcome:
+    """Run a command of a host in a pipe."""
+    return in_pipe(host.app, "build-admin", *arguments, **options)
 
 
 def as_process(

@@ -1,0 +1,170 @@
+"""The lists: the unfinished builds, and the changes of one build or of all."""
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import click
+
+from ..representation import Document
+from ..store import BuildFilter, BuildStore, Revision
+from ..store.history import DEFAULT_REVISIONS
+from ..store.queue import MAX_BUILDS
+from .arguments import Command, as_json, filter_options, make_filter, parse_span
+from .formatting import (
+    escape,
+    format_age,
+    format_changes,
+    format_count,
+    format_json,
+    format_revision,
+    format_table,
+    time_members,
+)
+
+
+class Unfinished(NamedTuple):
+    """Unfinished builds."""
+
+    builds: list[Document]
+    #: Those that cannot be read: id to what is wrong.
+    unreadable: dict[Any, str]
+
+    @property
+    def ids(self) -> list[str]:
+        """Their ids, as text."""
+        return [*(str(build["id"]) for build in self.builds), *map(str, self.unreadable)]
+
+
+def read_queue(store: BuildStore, wanted: BuildFilter, *, oldest: bool) -> Unfinished:
+    """Read the unfinished builds that fit, and say if there may be more of them."""
+    unreadable: dict[Any, str] = {}
+    builds = store.queue(wanted, oldest=oldest, on_unreadable=unreadable.__setitem__)
+    if len(builds) + len(unreadable) == MAX_BUILDS:
+        hint = f"These are {MAX_BUILDS}, and there may be more: ask by --older-than or --where."
+        click.echo(hint, err=True)
+    return Unfinished(builds, unreadable)
+
+
+def print_queue(found: Unfinished, wanted: BuildFilter) -> None:
+    """Print unfinished builds as a table, and count them."""
+    if not found.ids:
+        such = "" if wanted == BuildFilter() else "such "
+        click.echo(f"No {such}builds wait or run.")
+        return
+    now = int(time.time())
+    members = ("id", "repo_id", "number", "status", "created", "host", "title")
+    rows = [[_cell(build, member, now) for member in members] for build in found.builds]
+    rows += [
+        [str(build_id), "", "", f"cannot be read: {problem}", "", "", ""]
+        for build_id, problem in found.unreadable.items()
+    ]
+    print_table(("id", "repo", "number", "status", "age", "host", "title"), rows)
+    click.echo(format_count(len(rows)))
+
+
+def print_table(head: tuple[str, ...], rows: list[list[str]]) -> None:
+    """Print rows below a head, within the width of the terminal."""
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print_lines(format_table(head, rows, columns))
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines."""
+    for line in lines:
+        click.echo(line)
+
+
+def add_queue(group: click.Group, store: BuildStore) -> None:
+    """Add the command that lists the unfinished builds."""
+
+    @group.command("queue")
+    @filter_options
+    @click.option("--oldest-first", is_flag=True, help="Begin with the one that was created first.")
+    @click.option("--ids", is_flag=True, help="Print the ids, one per line, as set takes them.")
+    @as_json
+    def queue(
+        older_than: int | None,
+        where: tuple[str, ...],
+        oldest_first: bool,
+        ids: bool,
+        as_json: bool,
+    ) -> None:
+        """List the builds that are pending or running, the newest first."""
+        if ids and as_json:
+            raise click.UsageError("Pass --ids or --json, not both.")
+        wanted = make_filter(store, older_than, where)
+        found = read_queue(store, wanted, oldest=oldest_first)
+        if not ids and not as_json:
+            print_queue(found, wanted)
+            return
+        print_lines(map(escape, found.ids) if ids else [format_json(found.builds)])
+        for build_id, problem in found.unreadable.items():
+            click.echo(escape(f"Build {build_id} cannot be read: {problem}"), err=True)
+
+
+def add_changes(group: click.Group, store: BuildStore) -> None:
+    """Add the commands that list changes."""
+
+    @group.command("history")
+    @click.argument("build_id", metavar="ID")
+    @_limit
+    @as_json
+    def history(build_id: str, limit: int, as_json: bool) -> None:
+        """List the changes of one build, the newest first."""
+        _print_changes(store, store.revisions(build_id, limit=limit + 1), limit, as_json)
+
+    @group.command("log")
+    @click.option("--since", type=parse_span, metavar="SPAN", help="Such as 90s, 10m, 2h or 3d.")
+    @click.option("--actor", metavar="NAME", help="Only changes by this person.")
+    @click.option("--batch", help="Only changes that were made at once, by this name.")
+    @_limit
+    @as_json
+    def log(
+        since: int | None, actor: str | None, batch: str | None, limit: int, as_json: bool
+    ) -> None:
+        """List the changes of all builds, the newest first."""
+        after = None if since is None else max(int(time.time()) - since - 1, 0)
+        revisions = store.revisions(batch=batch, actor=actor, after=after, limit=limit + 1)
+        _print_changes(store, revisions, limit, as_json, of_build=True)
+
+
+def _limit(command: Command) -> Command:
+    limit = click.option(
+        "--limit",
+        type=click.IntRange(1, MAX_BUILDS),
+        default=DEFAULT_REVISIONS,
+        show_default=True,
+        help="The most changes.",
+    )
+    return limit(command)
+
+
+def _print_changes(
+    store: BuildStore,
+    revisions: list[Revision],
+    limit: int,
+    as_json: bool,
+    *,
+    of_build: bool = False,
+) -> None:
+    """Print changes, and say if there are more than the limit."""
+    if as_json:
+        click.echo(format_json([revision.document for revision in revisions[:limit]]))
+    else:
+        times = time_members(store.schema())
+        for revision in revisions[:limit]:
+            click.echo(format_revision(revision, of_build=of_build))
+            print_lines(f"  {line}" for line in format_changes(revision.changes, times))
+    if len(revisions) > limit:
+        click.echo("There are older changes: pass a greater --limit.", err=True)
+
+
+def _cell(build: Document, member: str, now: int) -> str:
+    value = build.get(member, "")
+    if member == "created":
+        return format_age(now - value) if value and isinstance(value, int) else str(value or "")
+    return value if isinstance(value, str) else json.dumps(value)
