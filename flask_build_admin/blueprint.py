@@ -16,7 +16,7 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import PathConverter
 
 from .api.guard import RequestGuard
-from .api.requests import PARAMETERS
+from .api.requests import FILTERED, PARAMETERS
 from .api.responses import allowed_methods
 from .api.views import BuildViews
 from .auth import ViewDecorator
@@ -172,6 +172,7 @@ class BuildAdmin(Blueprint):
             build=self.store.limited_schema(),
             reason=self.store.reason_field(),
             parameters=PARAMETERS,
+            filters=dict.fromkeys(FILTERED, self.store.filters),
             auth_parameters=self._auth_parameters,
             require_if_match=self._require_if_match,
             security=security,

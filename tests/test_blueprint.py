@@ -208,6 +208,15 @@ def test_the_host_lists_the_routes_as_they_are(host: Host) -> None:
     ]
 
 
+def test_a_hook_behind_the_blueprints_own_does_not_run(host: Host) -> None:
+    called: list[str] = []
+    entries = host.app.before_request_funcs["build_admin"]
+    entries.insert(0, lambda: called.append("before"))
+    entries.append(lambda: called.append("after"))
+    assert host.get().status_code == 200
+    assert called == ["before"]
+
+
 def test_a_limit_of_its_own_for_the_body(make_host: Callable[..., Host], sqlite_url: str) -> None:
     host = make_host(sqlite_url, max_content_length=1000)
     assert host.put(OCTOCAT).status_code == 200

@@ -32,6 +32,7 @@ def describe(
     build: BuildSchema,
     reason: fields.String,
     parameters: Mapping[str, Schema],
+    filters: Mapping[str, Collection[str]],
     auth_parameters: Collection[str],
     require_if_match: bool,
     security: Mapping[str, JsonSchema] | None,
@@ -43,6 +44,7 @@ def describe(
     :param build: the schema of a build, with the limits of its columns on the database in use.
     :param reason: the field of a reason, likewise; required if a change needs one.
     :param parameters: the schema of the query of each route.
+    :param filters: the members of a build that are parameters of a route, too.
     :param auth_parameters: names of the query parameters that the host's auth reads.
     :param require_if_match: whether a change without ``If-Match`` is refused.
     :param security: the ways to authenticate, as OpenAPI's Security Scheme Objects by name, any one
@@ -77,6 +79,11 @@ def describe(
         listed = [
             *variables,
             *converter.schema2parameters(parameters[route], location="query"),
+            *(
+                parameter("query", name, schema=described["properties"][name])
+                for name in filters.get(route, ())
+                if name not in parameters[route].fields
+            ),
             *(parameter("query", name) for name in sorted(auth_parameters)),
             *operation["parameters"],
         ]
