@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from flask import Request, request
-from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import Schema, ValidationError, fields, validate
 from werkzeug.exceptions import (
     BadRequest,
     Forbidden,
@@ -19,7 +19,7 @@ from ..exceptions import InvalidBuild, InvalidParameter
 from ..representation import decode
 from ..schema import MISSING, AnyField, UnixTime
 from ..store.filters import value_from_text
-from ..store.history import DEFAULT_REVISIONS, MAX_REVISION_ID
+from ..store.history import BATCH, DEFAULT_REVISIONS, INVALID_BATCH, MAX_REVISION_ID
 from ..store.queue import MAX_BUILDS
 
 #: The largest number of revisions in one list.
@@ -115,13 +115,7 @@ class QueueParameters(Parameters):
     limit = DecimalInteger(1, MAX_BUILDS, f"At most so many; {MAX_BUILDS} by default.")
     below = fields.String(metadata={"description": "The id of a build: only those after it."})
     page = DecimalInteger(1, MAX_BUILDS * MAX_BUILDS, "The number of a page.")
-    per_page = DecimalInteger(1, MAX_BUILDS, "The same as limit.")
-
-    @validates_schema
-    def _check_page(self, data: dict[str, Any], **_: Any) -> None:
-        for one, other in (("page", "below"), ("per_page", "limit")):
-            if one in data and other in data:
-                raise ValidationError(f"not together with {other}", one)
+    per_page = DecimalInteger(1, MAX_BUILDS, "The same as limit; the lesser of both counts.")
 
 
 class CleanParameters(ChangeParameters):
@@ -130,7 +124,10 @@ class CleanParameters(ChangeParameters):
     before = _second(1, "only created before it; 95 minutes ago by default.")
     idle_before = _second(1, "only without a sign of life since.")
     limit = DecimalInteger(1, MAX_BUILDS, f"At most so many; {MAX_BUILDS} by default.")
-    batch = fields.String(metadata={"description": "The name of the batch; a UUID by default."})
+    batch = fields.String(
+        validate=validate.Regexp(f"^{BATCH}$", error=INVALID_BATCH),
+        metadata={"description": "The name of the batch; a UUID by default."},
+    )
 
 
 class UndoBatchParameters(ChangeParameters):

@@ -103,11 +103,12 @@ class BuildViews:
     def queue(self, **_: Any) -> Response:
         """Return the unfinished builds, the newest first."""
         parameters = self._parameters(request, "queue")
-        size = "per_page" if "per_page" in parameters else "limit"
-        parameters = {size: MAX_BUILDS} | parameters
         if not self._store.has_queue:
             raise BuildNotFound("This server has no queue of builds.")
-        limit, number = parameters[size], parameters.get("page")
+        if "per_page" not in parameters:
+            parameters = {"limit": MAX_BUILDS} | parameters
+        limit = min(parameters.get(name, MAX_BUILDS) for name in ("limit", "per_page"))
+        number = parameters.get("page")
         page = EncodedList(limit, self._max_list_length)
         try:
             self._store.queue(

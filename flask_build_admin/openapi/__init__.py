@@ -67,13 +67,13 @@ def describe(
     known: dict[tuple[str, str], JsonSchema] = {
         ("path", "build_id"): {"schema": ref("BuildId")},
         ("path", "revision_id"): {"schema": ref("RevisionId")},
-        ("query", "below"): {"schema": ref("BuildId")},
         ("query", "reason"): why,
     }
     endpoints = {rule.endpoint for rule in rules}
     for rule in rules:
         registration, _, route = rule.endpoint.rpartition(".")
         method, operation = METHODS.get(route, "get"), OPERATIONS[route]
+        known["query", "below"] = {"schema": ref("BuildId" if route == "queue" else "RevisionId")}
         known["header", "If-Match"] = {"required": require_if_match and method != "get"}
         variables = [parameter("path", name) for name in _VARIABLE.findall(rule.rule)]
         listed = [

@@ -39,7 +39,11 @@ _PREVIEW: JsonSchema = {
 _SECONDS = {"type": "integer", "minimum": 0, "description": "UNIX epoch, in seconds."}
 
 _BATCH = {"type": ["string", "null"], "description": "What the changes of a batch have in common."}
-_MESSAGE = {"type": "string", "description": "What the builds are to say."}
+_MESSAGE = {
+    "type": ["string", "null"],
+    "pattern": r"^[^\u0000]*$",
+    "description": "What the builds are to say.",
+}
 
 #: Schemas of the components. ``Build`` and ``BuildId`` depend on the host.
 SCHEMAS: dict[str, JsonSchema] = {
@@ -50,7 +54,8 @@ SCHEMAS: dict[str, JsonSchema] = {
     "Message": {
         "type": "object",
         "properties": {"error": _MESSAGE, "message": _MESSAGE},
-        "maxProperties": 1,
+        # Not both; null is as good as none.
+        "not": {"properties": {"error": _TEXT, "message": _TEXT}, "required": ["error", "message"]},
         "additionalProperties": False,
     },
     "UndoneBatch": _object(

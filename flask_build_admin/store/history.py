@@ -24,6 +24,9 @@ _COLUMNS = ("id", "build_id", "at", "actor", "reason", "batch", "before", "after
 #: The longest name of a batch, in characters: that of a UUID.
 MAX_BATCH = 36
 
+#: The pattern of such a name, and what is wrong with any other.
+BATCH, INVALID_BATCH = f"[!-~]{{1,{MAX_BATCH}}}", f"not 1 to {MAX_BATCH} visible characters"
+
 #: The largest id that a revision can have.
 MAX_REVISION_ID = 2**63 - 1
 

@@ -35,8 +35,9 @@ from .codec import BuildCodec, LoadedBuild
 from .dberrors import Unreadable, converting_values
 from .filters import BuildFilter, accepts, matches
 from .history import (
+    BATCH,
     DEFAULT_REVISIONS,
-    MAX_BATCH,
+    INVALID_BATCH,
     BuildHistory,
     Revision,
     RevisionFilter,
@@ -56,8 +57,6 @@ CLEAN_STATUS, CLEAN_MESSAGE = "error", "build cleaned by platform admin"
 #: How long ago a build was created at least that a clean finishes by default, in seconds, over
 #: HTTP and in the terminal.
 CLEAN_AGE = 95 * 60
-
-_BATCH = re.compile(f"[!-~]{{1,{MAX_BATCH}}}")
 
 _NO_OPTIONS = ChangeOptions()
 
@@ -517,8 +516,8 @@ class BuildStore:
         database = Database(session, bind, codec)
         if options is not None:
             self._check_reason(options.reason, bind.dialect)
-            if options.batch is not None and not _BATCH.fullmatch(options.batch):
-                raise InvalidParameter({"batch": [f"not 1 to {MAX_BATCH} visible characters"]})
+            if options.batch is not None and not re.fullmatch(BATCH, options.batch):
+                raise InvalidParameter({"batch": [INVALID_BATCH]})
             if bind.engine not in self._checked:
                 self._check_flush(database)
                 self._checked.add(bind.engine)

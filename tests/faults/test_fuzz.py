@@ -14,18 +14,19 @@ from typing import Any
 import pytest
 
 from example_app import OCTOCAT, Build, create_app, db
+from flask_build_admin.store import ChangeOptions
 from tests.support.servers import ROOT, TOKEN, Server, serve
 
 #: Cases on each database, at least.
 CASES = int(os.environ.get("FUZZ_CASES", "5000"))
 
 #: … and those that one run makes up for an operation; what has few forms has fewer.
-EXAMPLES = 400
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "400"))
 
 #: Of the first run; another seed makes up other cases.
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 
-#: Builds that there are when it begins, each with a revision that has the same id.
+#: Builds that there are when it begins, each with a revision that has the same id, in a batch.
 SEEDED = 400
 
 #: What is too long for gunicorn would never come to the app.
@@ -45,7 +46,8 @@ def document(database_url: str, tmp_path: Path) -> Path:
         db.session.commit()
         for number in range(1, SEEDED + 1):
             build = blueprint.store.find(f"{number}").document
-            blueprint.store.overwrite(build | {"error": "lost"})
+            options = ChangeOptions(batch=f"batch-{number}")
+            blueprint.store.overwrite(build | {"error": "lost"}, options)
         db.engine.dispose()
     path = tmp_path / "openapi.json"
     path.write_text(json.dumps(described))
@@ -91,5 +93,5 @@ def test_whatever_is_sent_the_answer_is_as_documented(
                 break
         assert "Traceback" not in server.log.read_text()
     # No operation was only ever refused.
-    assert len(accepted) == 13
+    assert len(accepted) == 20
     assert all(accepted.values())

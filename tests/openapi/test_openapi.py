@@ -372,6 +372,9 @@ def test_the_numbers_of_parameters_have_their_bounds(kept: Host) -> None:
     assert schemas["BuildId"] == schemas["Build"]["properties"]["id"]
     of_build = {"$ref": "#/components/schemas/BuildId"}
     assert next(one for one in queue if one["name"] == "below")["schema"] == of_build
+    changes = document["paths"][f"{PREFIX}/revisions"]["get"]["parameters"]
+    of_revision = {"$ref": "#/components/schemas/RevisionId"}
+    assert next(one for one in changes if one["name"] == "below")["schema"] == of_revision
     undo = document["paths"][f"{PREFIX}/build/{{build_id}}/revisions/{{revision_id}}/undo"]
     assert [one["schema"] for one in undo["post"]["parameters"] if one["in"] == "path"] == [
         of_build,

@@ -278,14 +278,20 @@ def test_a_numbered_page_that_is_too_long_goes_on_below_its_last_build(
     ("query", "error"),
     [
         ("page=0", "page: not a whole number from 1 to 1000000"),
-        ("page=1&below=1", "page: not together with below"),
-        ("per_page=1&limit=1", "per_page: not together with limit"),
         ("per_page=1001", "per_page: not a whole number from 1 to 1000"),
         ("order=up", "order: not newest or oldest"),
     ],
 )
 def test_a_page_that_cannot_be(ordered: Host, query: str, error: str) -> None:
     assert refusal(ordered, query) == error
+
+
+def test_numbered_pages_go_with_the_other_parameters(ordered: Host) -> None:
+    assert ids(ordered, "limit=3&per_page=2") == ids(ordered, "limit=2&per_page=3") == [5, 1]
+    assert ids(ordered, "below=1&page=1&per_page=2") == [6, 7]
+    page = ordered.client.get(f"{QUEUE}?below=1&page=2&per_page=2", headers=ADMIN)
+    assert page.headers["Link"] == f'<{QUEUE}?below=1&page=3&per_page=2>; rel="next"'
+    assert ids(ordered, "below=1&page=3&per_page=2") == [2]
 
 
 def test_without_a_limit_there_are_a_thousand(make_host: MakeHost, sqlite_url: str) -> None:

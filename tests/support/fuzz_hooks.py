@@ -30,3 +30,12 @@ def map_path_parameters(context: Any, path_parameters: Any) -> Any:
         return path_parameters
     seeded = 1 + revision % SEEDED
     return path_parameters | {"build_id": seeded, "revision_id": seeded}
+
+
+@schemathesis.hook
+def map_query(context: Any, query: Any) -> Any:
+    """Have the batch that is to be undone be there."""
+    batch = (query or {}).get("batch")
+    if not isinstance(batch, str) or not context.operation.path.endswith("/revisions/undo"):
+        return query
+    return query | {"batch": f"batch-{1 + sum(map(ord, batch)) % SEEDED}"}
