@@ -41,8 +41,11 @@ def document(database_url: str, tmp_path: Path) -> Path:
     with app.app_context():
         described = blueprint.openapi()
         more = range(2, SEEDED + 1)
-        waiting = {"status": "running"}
-        db.session.add_all(Build(**OCTOCAT | waiting | {"id": n, "number": n}) for n in more)
+        # Few of them wait: a clean would make the undo of any other come too late.
+        waiting = {n: {"status": "running"} for n in more if n % 10 == 0}
+        db.session.add_all(
+            Build(**OCTOCAT | {"id": n, "number": n} | waiting.get(n, {})) for n in more
+        )
         db.session.commit()
         for number in range(1, SEEDED + 1):
             build = blueprint.store.find(f"{number}").document
