@@ -270,10 +270,25 @@ def test_a_build_that_the_model_cannot_load_is_cleaned_with_the_others(
     host = make_host(sqlite_url, model=model, rows=[row_of(**stuck(n)) for n in (1, 2, 3)])
     host.execute("UPDATE builds SET event = 'unknown' WHERE id = 2")
     assert clean(host, "?number=4").json == "0 builds cleaned."
-    assert clean(host, "?event=push").json == "2 builds cleaned."
-    assert clean(host).json == "1 build cleaned."
-    assert statuses(host)[2] == "error"
+    assert clean(host, "?event=push&number=1").json == "1 build cleaned."
+    assert clean(host).json == "2 builds cleaned."
+    assert statuses(host) == {1: "error", 2: "error", 3: "error"}
     assert host.get(2).json["event"] == "unknown"
+
+
+class IntegerId(BuildSchema):
+    id = fields.Integer(required=True)
+
+
+def test_a_build_whose_id_the_schema_refuses_is_named(make_host: MakeHost, sqlite_url: str) -> None:
+    host = make_host(sqlite_url, model=model_of(), schema=IntegerId, rows=[])
+    names = ", ".join(f'"{name}"' for name in OCTOCAT if name != "id")
+    values = {name: value for name, value in stuck(1).items() if name != "id"}
+    host.execute("DROP TABLE builds")
+    host.execute(f"CREATE TABLE builds (id TEXT PRIMARY KEY, {names})")
+    marks = ", ".join(f":{name}" for name in values)
+    host.execute(f"INSERT INTO builds (id, {names}) VALUES ('abc', {marks})", **values)
+    assert clean(host).json.startswith("0 builds cleaned. 1 build not cleaned: abc (id: ")
 
 
 def test_builds_that_are_cleaned_in_portions(make_host: MakeHost, database_url: str) -> None:
@@ -479,6 +494,8 @@ def test_programs_clean_and_undo_without_flask(make_host: MakeHost, sqlite_url: 
         store.clean(message="\0")
     with pytest.raises(InvalidParameter, match="no column of the builds"):
         store.clean(BuildFilter(members={"nothing": 1}))
+    with pytest.raises(InvalidParameter, match="batch: not 1 to 36 visible characters"):
+        store.clean(options=ChangeOptions(batch="a\n"))
     undone = store.undo_batch("b", ChangeOptions(actor="mona"))
     assert [one.build_id for one in undone.changed] == [1, 3]
 
