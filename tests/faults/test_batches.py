@@ -93,7 +93,8 @@ def test_two_cleans_and_six_workers_at_the_same_time(
     before = {row["id"]: row for row in rows(COUNT)}
     host = make_host(database_url, rows=[*before.values()], history=BuildRevision)
     context = multiprocessing.get_context("forkserver")
-    with context.Pool(WORKERS + 2) as pool:
+    all_there = context.Barrier(WORKERS + 2)  # none begins before all are there
+    with context.Pool(WORKERS + 2, all_there.wait, (60,)) as pool:
         cleans = [pool.apply_async(clean_all, (database_url, batch)) for batch in ("one", "two")]
         workers = [pool.apply_async(finish_some, (database_url, n)) for n in range(WORKERS)]
         finished = [one.get(120) for one in workers]
