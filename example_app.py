@@ -17,19 +17,20 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import click
 from flask import Flask
-from flask_httpauth import HTTPTokenAuth
+from flask_httpauth import HTTPBasicAuth, HTTPTokenAuth
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import BigInteger, String, Text, UniqueConstraint, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from flask_build_admin import BuildAdmin, BuildRevisionMixin
+from flask_build_admin import BuildAdmin, BuildPages, BuildRevisionMixin
 
 HOST = "127.0.0.1"
 PORT = int(os.environ.get("FLASK_RUN_PORT", "8080"))
@@ -41,6 +42,7 @@ class Base(DeclarativeBase):
 
 db = SQLAlchemy(model_class=Base)
 token_auth = HTTPTokenAuth()
+basic_auth = HTTPBasicAuth()  # for the pages: a browser asks for the name and the token
 
 
 class User(Base):
@@ -110,6 +112,14 @@ def verify_token(token: str) -> User | None:
     return db.session.scalars(query).one_or_none()
 
 
+@basic_auth.verify_password
+def verify_password(name: str, token: str) -> User | None:
+    """Return the user who has this name and this token."""
+    user = verify_token(token)
+    return user if user is not None and user.name == name else None
+
+
+@basic_auth.get_user_roles
 @token_auth.get_user_roles
 def get_user_roles(user: User) -> str:
     """Return the role of a user, for Flask-HTTPAuth."""
@@ -125,13 +135,19 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.config["SQLALCHEMY_DATABASE_URI"] = os.environ.get("DATABASE_URL", "sqlite:///ci.db")
     app.config.from_mapping(config)
     db.init_app(app)
+    build_admin = BuildAdmin(
+        model=Build,
+        session=db.session,
+        auth=token_auth.login_required(role="admin"),
+        history=BuildRevision,
+        actor=lambda: token_auth.current_user().name,
+    )
+    app.register_blueprint(build_admin)
     app.register_blueprint(
-        BuildAdmin(
-            model=Build,
-            session=db.session,
-            auth=token_auth.login_required(role="admin"),
-            history=BuildRevision,
-            actor=lambda: token_auth.current_user().name,
+        BuildPages(
+            build_admin,
+            auth=basic_auth.login_required(role="admin"),
+            actor=lambda: basic_auth.current_user().name,
         )
     )
     with app.app_context():
@@ -141,10 +157,12 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
 
 def prepare() -> None:
-    """Add a build to an empty database. When the server starts, give the administrator a token."""
+    """Add builds to an empty database. When the server starts, give the administrator a token."""
+    command = click.get_current_context(silent=True)
     if db.session.get(Build, OCTOCAT["id"]) is None:
         db.session.add(Build(**OCTOCAT))
-    command = click.get_current_context(silent=True)
+        if __name__ == "__main__" if command is None else command.info_name == "run":
+            db.session.add_all(Build(**OCTOCAT | sample) for sample in samples(int(time.time())))
     if command is None or command.info_name == "run":  # not for "flask shell", for example
         token = os.environ.get("BUILD_ADMIN_TOKEN") or secrets.token_urlsafe(32)
         admin = db.session.scalars(select(User).filter_by(name="admin")).one_or_none()
@@ -153,19 +171,73 @@ def prepare() -> None:
         else:
             admin.token_hash = hash_token(token)
         port = PORT if command is None else command.params["port"]
-        greet(token, f"http://{HOST}:{port}/api/v1/admin/build")
+        greet(token, f"http://{HOST}:{port}")
     db.session.commit()
 
 
-def greet(token: str, url: str) -> None:
-    """Print the administrator's token, and requests to paste into a shell."""
+def samples(now: int) -> Iterator[dict[str, Any]]:
+    """Return a dozen builds over three repositories. The worker ``metal-2`` is dead, and left four.
+
+    :param now: UNIX epoch second.
+    """
+    for number, (repo, title, status, host, age, wait, took) in enumerate(
+        [
+            ("hello-world", "Bump the version to 2.4.1", "success", "metal-1", 190, 4, 187),
+            (
+                "hello-world",
+                "Cache dependencies between jobs",
+                "failure",
+                "metal-2",
+                171,
+                6,
+                92,
+            ),
+            ("linguist", "Detect Gleam files", "success", "metal-1", 158, 3, 431),
+            ("linguist", "Update the grammars", "running", "metal-2", 142, 5, 0),
+            ("scientist", "Compare exceptions by class", "running", "metal-2", 136, 8, 0),
+            ("hello-world", "Retry the flaky upload once", "running", "metal-2", 131, 2, 0),
+            ("scientist", "Drop support for Ruby 3.0", "success", "metal-1", 96, 7, 254),
+            ("linguist", "Run the classifier on four cores", "pending", "", 74, 0, 0),
+            ("scientist", "Publish results to the queue", "success", "metal-1", 41, 5, 166),
+            ("hello-world", "Sign the release", "pending", "metal-2", 128, 0, 0),
+            ("linguist", "Vendor the new samples", "running", "metal-1", 6, 11, 0),
+            ("scientist", "Describe the default run", "pending", "", 2, 0, 0),
+        ],
+        start=2,
+    ):
+        created = now - 60 * age
+        started = created + wait if wait else 0
+        url = f"https://github.com/github/{repo}"
+        yield {
+            "id": number,
+            "repo_id": ("octocat", "hello-world", "linguist", "scientist").index(repo),
+            "number": 310 + number,
+            "parent": 0,
+            "status": status,
+            "error": "exit code 1" if status == "failure" else "",
+            "created": created,
+            "enqueued": created + 1,
+            "started": started,
+            "finished": started + took if took else 0,
+            "clone": f"{url}.git",
+            "source": f"{url}/commit/{OCTOCAT['commit']}",
+            "title": title,
+            "message": title,
+            "host": host,
+        }
+
+
+def greet(token: str, server: str) -> None:
+    """Print where the pages are, the administrator's token, and requests to paste into a shell."""
     print(
         f"""\
+The pages: {server}/admin/builds (user admin, the token is the password)
+
 The administrator's bearer token: {token}
 
 Fetch the build, and mark the copy as failed:
 
-url={url} admin="Authorization: Bearer {token}"
+url={server}/api/v1/admin/build admin="Authorization: Bearer {token}"
 build=$(curl -s -H "$admin" $url/1 | sed 's/"status":"created"/"status":"error"/')
 
 Preview what putting it back would change, and put it back whole:

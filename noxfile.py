@@ -7,10 +7,12 @@ from pathlib import Path
 
 import nox
 
-nox.needs_version = ">=2024.10.9"
+nox.needs_version = ">=2025.2.9"
 nox.options.error_on_missing_interpreters = False  # on those that are found
 
-PYTHONS = ["3.11", "3.12", "3.13"]
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+
+GROUPS = nox.project.load_toml("pyproject.toml")
 
 #: What is asked of pip beside the package: the newest of all, an elder line of one, or both.
 LIBRARIES: dict[str, list[str]] = {
@@ -32,6 +34,8 @@ def tests(session: nox.Session, libraries: str) -> None:
 @nox.session(python=PYTHONS)
 def minimum(session: nox.Session) -> None:
     """Run the suite on the least version of everything that setup.cfg allows."""
+    if session.python == "3.14":
+        session.skip("Python 3.14 is newer than the least versions.")
     constraints = Path(session.virtualenv.location, "constraints.txt")
     constraints.write_text("\n".join(least_versions()))
     session.install("-e", ".[test]", "-c", str(constraints))
@@ -41,7 +45,8 @@ def minimum(session: nox.Session) -> None:
 @nox.session(python=PYTHONS, default=False)
 def drivers(session: nox.Session) -> None:
     """Test every driver; the last two need the headers of MariaDB's client, libmariadb-dev."""
-    session.install("-e", ".[test,drivers]", "mysqlclient>=2.2.5", "mariadb>=1.1.11,<2")
+    wheels = nox.project.dependency_groups(GROUPS, "drivers")
+    session.install("-e", ".[test]", *wheels, "mysqlclient>=2.2.5", "mariadb>=1.1.11,<2")
     session.run(
         "pytest", "-p", "no:cacheprovider", "tests/faults/test_drivers.py", *session.posargs
     )

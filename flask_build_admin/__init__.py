@@ -1,12 +1,14 @@
 """A blueprint with which the administrators of a Flask CI server repair builds."""
 
 from .blueprint import BuildAdmin
+from .pages import BuildPages
 from .schema import BuildSchema, Choice, Flag, Text, UnixTime, WholeNumber
 from .signals import build_updated, build_updating
 from .store import BuildRevisionMixin, BuildStore
 
 __all__ = [
     "BuildAdmin",
+    "BuildPages",
     "BuildRevisionMixin",
     "BuildSchema",
     "BuildStore",

@@ -1,9 +1,9 @@
 """``BuildAdmin``: the blueprint, its options and its routes."""
 
 from collections.abc import Callable, Collection, Mapping
-from functools import partial
+from functools import cache, partial
 from http import HTTPMethod
-from inspect import iscoroutinefunction
+from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 from flask import Blueprint, Response, current_app, request
@@ -11,7 +11,7 @@ from flask.blueprints import BlueprintSetupState
 from flask.sansio.app import App
 from flask.sansio.scaffold import setupmethod
 from flask.typing import BeforeRequestCallable
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, scoped_session
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import PathConverter
 
@@ -19,19 +19,30 @@ from .api.guard import RequestGuard
 from .api.requests import FILTERED, PARAMETERS
 from .api.responses import allowed_methods
 from .api.views import BuildViews
-from .auth import ViewDecorator
-from .cli.commands import make_commands
-from .exceptions import ConfigurationError, require_names
-from .schema import BuildSchema
+from .auth import ViewDecorator, require_actor
+from .cli.commands import Commands, make_commands
+from .exceptions import (
+    ConfigurationError,
+    require_bool,
+    require_free_variables,
+    require_name,
+    require_names,
+)
+from .schema import BuildSchema, members_of
 from .store import BuildStore
+from .store.clean import CLEAN_STATUS
 from .store.queue import UNFINISHED
-from .store.store import CLEAN_STATUS
 from .store.transactions import log
 
 View = Callable[..., Response]
 
 #: The name of the converter of paths that nobody has, in the routing of the app.
 _ANY_PATH = "flask_build_admin_path"
+
+#: What else a 405 says, by the method and the route.
+_HINTS = {
+    ("PUT", "fetch"): " To change a build, send PUT /build, with its id in the body.",
+}
 
 Hook = TypeVar("Hook", bound=BeforeRequestCallable)
 
@@ -52,12 +63,14 @@ class BuildAdmin(Blueprint):
     :param history: the host's mapped class of revisions, made with ``BuildRevisionMixin``; None:
         no change is recorded, and none can be undone.
     :param actor: returns who sends the request, for the signals, the log and the history; called
-        for every put of a JSON object and every undo, previews included, after ``auth``.
+        for every PUT of a JSON object and every undo, previews included, after ``auth``.
     :param require_if_match: whether a change without ``If-Match`` is refused with 428.
     :param require_reason: whether a change without ``?reason=`` is refused with 400.
     :param queue_statuses: of unfinished builds, as the member ``status`` has them; empty: there is
         no queue.
     :param clean_status: of a build that was cleaned, as the member ``status`` has it.
+    :param refuse_warnings: whether a change that brings what cannot be, such as an end before the
+        start, is refused with 400, unless it has ``?force=true``.
     :param auth_parameters: names of query parameters that ``auth`` reads; any other that the
         blueprint does not know is refused with 400.
     :param max_content_length: of a body, in bytes, at least 1.
@@ -75,7 +88,7 @@ class BuildAdmin(Blueprint):
     def __init__(
         self,
         model: type[Any],
-        session: Callable[[], Session],
+        session: Callable[[], Session | scoped_session[Any]],
         auth: ViewDecorator,
         *,
         schema: type[BuildSchema] = BuildSchema,
@@ -85,33 +98,32 @@ class BuildAdmin(Blueprint):
         require_reason: bool = False,
         queue_statuses: Collection[str] = UNFINISHED,
         clean_status: str = CLEAN_STATUS,
+        refuse_warnings: bool = False,
         auth_parameters: Collection[str] = (),
         max_content_length: int = 262_144,
         max_list_length: int = 8_388_608,
         name: str = "build_admin",
         url_prefix: str = "/api/v1/admin",
     ) -> None:
+        require_name(name)
         super().__init__(name, __name__, url_prefix=url_prefix, cli_group=_cli_group(name))
-        coroutine = iscoroutinefunction(actor) or iscoroutinefunction(type(actor).__call__)
-        if actor is not None and (coroutine or not callable(actor)):
-            raise ConfigurationError(
-                f"actor={actor!r} cannot be called: pass a function, and no coroutine function,"
-                " that returns who is acting."
-            )
+        require_actor(actor)
         lengths = {"max_content_length": max_content_length, "max_list_length": max_list_length}
         for option, length in lengths.items():
             if type(length) is not int or length < 1:
-                raise ConfigurationError(f"{option}={length!r} is no number of bytes from 1 on.")
+                raise ConfigurationError(
+                    f"{option}={length!r} is no number of bytes from 1 on: pass one, 1_000_000 for"
+                    " example."
+                )
+        require_bool("require_if_match", require_if_match)
         require_names("auth_parameters", auth_parameters)
-        own = {name for parameters in PARAMETERS.values() for name in parameters.fields}
-        if taken := sorted(own & {*auth_parameters}):
-            raise ConfigurationError(
-                f"auth_parameters has {taken[0]!r}, which the blueprint reads itself: have the auth"
-                " read another parameter, or a header."
-            )
+        #: Returns who sends the request; None: nobody is known.
+        self.actor = actor
+        #: The longest build, in bytes of JSON.
+        self.max_content_length = max_content_length
         self._require_if_match = require_if_match
         self._auth_parameters = frozenset(auth_parameters)
-        self.store = BuildStore(
+        self.store: BuildStore = BuildStore(
             model,
             session,
             schema,
@@ -119,7 +131,15 @@ class BuildAdmin(Blueprint):
             require_reason=require_reason,
             queue_statuses=queue_statuses,
             clean_status=clean_status,
+            refuse_warnings=refuse_warnings,
         )
+        own = {name for parameters in PARAMETERS.values() for name in parameters.fields}
+        own |= members_of(schema()).keys()  # the filters
+        if taken := sorted(own & {*auth_parameters}):
+            raise ConfigurationError(
+                f"auth_parameters has {taken[0]!r}, which the blueprint reads itself: have the auth"
+                " read another parameter, or a header."
+            )
         self._guard = RequestGuard(auth, max_content_length, self.store.rollback)
         views = BuildViews(
             self.store, actor, require_if_match, self._auth_parameters, max_list_length
@@ -127,7 +147,9 @@ class BuildAdmin(Blueprint):
         super().before_request(self._guard.authenticate)
         self.after_request(self._guard.finalize_response)
         self.register_error_handler(500, self._guard.handle_server_error)
-        self.cli = make_commands(self.store, self.openapi)
+        self.cli: Commands = make_commands(self.store, self.openapi)
+        own_variables = ("build_id", "revision_id", "path")
+        self.record(lambda state: require_free_variables(state.url_prefix, own_variables))
         one = "/build/<build_id>"
         self._route("/build", "overwrite", {"PUT": views.overwrite})
         self._route(one, "fetch", dict.fromkeys(("GET", "HEAD"), views.fetch))
@@ -190,10 +212,18 @@ class BuildAdmin(Blueprint):
         if "name" in options:
             options.setdefault("cli_group", _cli_group(options["name"]))
         group = options.get("cli_group", self.cli_group)
-        if group is not None and app.cli.commands.get(group, self.cli) is not self.cli:
+        if group is not None and (
+            group in _hiding_commands() or app.cli.commands.get(group, self.cli) is not self.cli
+        ):
             raise ConfigurationError(
                 f"{app.name} has other commands as {group!r}: pass BuildAdmin another name, or"
                 " register_blueprint() another cli_group."
+            )
+        address, taken = _whole_address(self.make_setup_state(app, options), "/build")
+        if taken is not None:
+            raise ConfigurationError(
+                f"{address} is already the address of {taken!r}, so no PUT would reach this"
+                " blueprint: pass another url_prefix, and another name if both are a BuildAdmin."
             )
         super().register(app, options)
         name = options.get("name", self.name)
@@ -233,7 +263,8 @@ class BuildAdmin(Blueprint):
         def call(method: str, /, **values: Any) -> Response:
             if view := views.get(method):
                 return view(**values)
-            raise MethodNotAllowed(allowed, f"The method is not allowed: {', '.join(allowed)} are.")
+            sentence = f"The method is not allowed: {', '.join(allowed)} are."
+            raise MethodNotAllowed(allowed, sentence + _HINTS.get((method, endpoint), ""))
 
         dispatch = self._guard.protect(call, partial(allowed_methods, allowed))
 
@@ -264,6 +295,30 @@ class _AnyPath(PathConverter):
     """The rest of a path, if no rule of anybody else's fits it."""
 
     weight = 1_000_000
+
+
+@cache
+def _hiding_commands() -> frozenset[str]:
+    """Return the names of Flask's own commands and of its plugins', which hide those of an app."""
+    plugins = (one.name for one in entry_points(group="flask.commands"))
+    return frozenset({"routes", "run", "shell", *plugins})
+
+
+def _whole_address(state: BlueprintSetupState, path: str) -> tuple[str, str | None]:
+    """Return the path that one of the blueprint has in the app, and which endpoint takes its PUT.
+
+    Flask itself says what the options of the registration make of a prefix and of a subdomain.
+    """
+    rules = state.app.url_map
+    address = f"{(state.url_prefix or '').rstrip('/')}{path}"
+    # No route of the blueprint has a host.
+    domain = "" if rules.host_matching else state.subdomain or rules.default_subdomain
+    for rule in rules.iter_rules():
+        theirs = rule.host if rules.host_matching else rule.subdomain
+        takes_put = "PUT" in (rule.methods or ()) and not rule.websocket and not rule.build_only
+        if rule.rule == address and (theirs or "") == domain and takes_put:
+            return address, rule.endpoint
+    return address, None
 
 
 def _cli_group(name: str) -> str:

@@ -1,8 +1,9 @@
 """What this package raises, each with its HTTP status and its sentence."""
 
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from textwrap import shorten
-from typing import ClassVar
+from typing import Any, ClassVar
 
 #: The longest sentence that lists problems, in characters: it fits a line of a log.
 LINE = 500
@@ -46,7 +47,25 @@ class InvalidBuild(BuildAdminError):
 
     def __init__(self, fields: Problems) -> None:
         super().__init__(_summarize(fields))
-        self.fields = fields
+        self.fields: Problems = fields
+
+
+class ImpossibleBuild(InvalidBuild):
+    """The change brings warnings, and the host refuses that unless it is forced.
+
+    :param warnings: each with the members that it is of.
+    """
+
+    def __init__(self, warnings: Iterable[tuple[Sequence[str], str]]) -> None:
+        fields: dict[str, list[str]] = {}
+        for members, warning in warnings:
+            for name in members:
+                fields.setdefault(name, []).append(warning)
+        super().__init__(fields)
+        found = dict.fromkeys(warning for one in fields.values() for warning in one)
+        self.args: tuple[Any, ...] = (
+            one_line(f"Refused, unless you force it: {'; '.join(found)}."),
+        )
 
 
 class InvalidParameter(BuildAdminError):
@@ -142,9 +161,31 @@ def one_line(text: str) -> str:
 
 def require_names(option: str, names: Collection[str]) -> None:
     """Check that an option is not one string, whose letters would be taken for names."""
-    if isinstance(names, str):
+    if isinstance(names, str | bytes) or not isinstance(names, Collection):
+        example = f"({names!r},)" if isinstance(names, str) else '("…",)'
         raise ConfigurationError(
-            f"{option}={names!r} is no collection of names: pass a tuple, {option}=({names!r},)."
+            f"{option}={names!r} is no collection of names: pass a tuple, {option}={example}."
+        )
+
+
+def require_bool(option: str, value: object) -> None:
+    """Check that an option is True or False: the text "false" would pass for True."""
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{option}={value!r} is no bool: pass True or False.")
+
+
+def require_name(name: object) -> None:
+    """Check the name of a blueprint. Flask itself checks what the text is."""
+    if not isinstance(name, str):
+        raise ConfigurationError(f"name={name!r} is no text: pass some, or leave it out.")
+
+
+def require_free_variables(url_prefix: str | None, own: Collection[str]) -> None:
+    """Check that a prefix has no variable with the name of one of the routes behind it."""
+    if taken := [name for name in own if re.search(rf"[<:]{name}>", url_prefix or "")]:
+        raise ConfigurationError(
+            f"url_prefix={url_prefix!r} has the variable {taken[0]!r}, as the blueprint's own"
+            " routes have: give it another name."
         )
 
 

@@ -108,11 +108,11 @@ class EncodedList:
         self._length = len(b"[]\n")
         self._parts: list[bytes] = []
         self._part = bytearray(b"[")
-        self.count = 0
+        self.count: int = 0
         #: The id of the last item.
         self.last_id: Any = None
         #: Whether there was no room for an item.
-        self.full = False
+        self.full: bool = False
 
     def append(self, document: Document | None, item_id: Any) -> bool:
         """Append an item, if there is room for it; None only counts as one."""
@@ -148,6 +148,7 @@ class EncodedList:
 class Representation(NamedTuple):
     """A build as it goes over the wire."""
 
+    #: The build as JSON: every member, with its value.
     document: Document
     #: The document, encoded.
     body: bytes

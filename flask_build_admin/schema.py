@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 else:  # marshmallow 3 cannot subscript it at run time
     _DateTimeField = _ChoiceField = fields.Field
 
+#: The members of the contract that are points in time.
+_TIMES = frozenset({"enqueued", "created", "started", "finished"})
+
+#: An integer as ``str()`` writes it, with no more digits than any database has.
+DIGITS = re.compile("0|-?[1-9][0-9]{0,99}")
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
 
@@ -44,13 +50,16 @@ def at_most(maximum: int) -> validate.Range:
 class WholeNumber(fields.Integer):
     """A JSON integer; ``1.0``, ``"1"`` and ``true`` are refused. NULL is dumped as 0.
 
+    With ``as_string=True`` it is dumped as a string of digits, for clients that round large
+    numbers, and such a string is accepted as well: ``"1"``, but not ``"01"`` or ``" 1"``.
+
     :param minimum: the least value allowed.
     :param zero_is_null: whether a change to 0 stores NULL, for a model in which NULL, and not 0,
         means "not yet". A 0 that the column has stays until the member is changed.
     :param options: as of any marshmallow field; ``required`` is True by default.
     """
 
-    default_error_messages = {"invalid": "not an integer"}
+    default_error_messages: dict[str, Any] = {"invalid": "not an integer"}
 
     def __init__(self, *, minimum: int = 0, zero_is_null: bool = False, **options: Any) -> None:
         options.setdefault("required", True)
@@ -64,14 +73,17 @@ class WholeNumber(fields.Integer):
         return None if number == 0 and self.zero_is_null else number
 
     def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        if value is None:
-            return None if self.allow_none else 0
+        if value is None and self.allow_none:
+            return None
         try:
-            return super()._serialize(value, *args, **kwargs)
+            return super()._serialize(value or 0, *args, **kwargs)
         except (TypeError, ValueError, OverflowError):
-            return 0  # SQLite keeps any text in a column of numbers
+            # SQLite keeps any text in a column of numbers.
+            return super()._serialize(0, *args, **kwargs)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int:
+        if self.as_string and isinstance(value, str) and DIGITS.fullmatch(value):
+            return int(value)
         if type(value) is not int:
             raise self.make_error("invalid")
         return value
@@ -84,7 +96,7 @@ class Text(fields.String):
     :param options: as of any marshmallow field; ``required`` is True by default.
     """
 
-    default_error_messages = {"invalid": "not a string"}
+    default_error_messages: dict[str, Any] = {"invalid": "not a string"}
 
     def __init__(self, *, empty: bool = True, **options: Any) -> None:
         options.setdefault("required", True)
@@ -102,7 +114,7 @@ class Text(fields.String):
 class UnixTime(_DateTimeField):
     """A JSON integer of UNIX epoch seconds for a datetime column. NULL is dumped as 0.
 
-    A fraction of a second is not dumped. A put that leaves the member unchanged keeps it.
+    A fraction of a second is not dumped. A PUT that leaves the member unchanged keeps it.
 
     :param aware: whether the model holds aware datetimes (True) or naive ones in UTC (False);
         None: as ``DateTime(timezone=…)`` of the column says, naive if there is no column.
@@ -111,7 +123,7 @@ class UnixTime(_DateTimeField):
     :param options: as of any marshmallow field; ``required`` is True by default.
     """
 
-    default_error_messages = {
+    default_error_messages: dict[str, Any] = {
         "invalid": "not an integer",
         "early": "less than 0",
         "late": "greater than {latest}",
@@ -162,7 +174,7 @@ class Flag(fields.Boolean):
     :param options: as of any marshmallow field; ``required`` is True by default.
     """
 
-    default_error_messages = {"invalid": "not true or false"}
+    default_error_messages: dict[str, Any] = {"invalid": "not true or false"}
 
     def __init__(self, **options: Any) -> None:
         options.setdefault("required", True)
@@ -188,12 +200,12 @@ class Choice(_ChoiceField):
     :raises ConfigurationError: there is no choice, one is no string, or two have the same value.
     """
 
-    default_error_messages = {"invalid": "not one of {choices}"}
+    default_error_messages: dict[str, Any] = {"invalid": "not one of {choices}"}
 
     def __init__(self, choices: Mapping[str, Any], **options: Any) -> None:
         options.setdefault("required", True)
         super().__init__(**options)
-        self.choices = dict(choices)
+        self.choices: dict[str, Any] = dict(choices) if isinstance(choices, Mapping) else {}
         values = [*self.choices.values()]
         one_to_one = all(values.index(value) == at for at, value in enumerate(values))
         if not values or not one_to_one or not all(isinstance(word, str) for word in self.choices):
@@ -252,7 +264,7 @@ class BuildSchema(Schema):
     runtime: AnyField = Text()
     distribution: AnyField = Text()
 
-    error_messages = {"unknown": "unknown", "type": "not an object"}
+    error_messages: dict[str, Any] = {"unknown": "unknown", "type": "not an object"}
 
     def on_bind_field(self, field_name: str, field_obj: AnyField) -> None:
         """Give all fields, the host's own included, the same words for the same problem."""
@@ -296,3 +308,13 @@ def members_of(schema: Schema) -> dict[str, Member]:
         for name, field in schema.fields.items()
     )
     return {member.key: member for member in members}
+
+
+def time_members(schema: BuildSchema) -> frozenset[str]:
+    """Return the members that are points in time, in UNIX epoch seconds."""
+    return frozenset(
+        key
+        for key, member in members_of(schema).items()
+        if isinstance(member.field, UnixTime)
+        or (key in _TIMES and not isinstance(member.field, fields.String | Choice))
+    )

@@ -6,14 +6,14 @@ copies for the receivers), ``actor`` (what the host's callback returned, or None
 the change, or None). Neither is sent if nothing changes. A receiver is no coroutine function.
 """
 
-from blinker import Namespace
+from blinker import NamedSignal, Namespace
 
 _signals = Namespace()
 
 #: Sent inside the transaction, after the flush; also for a preview. What a receiver adds to the
 #: session is committed or rolled back with the change. An exception refuses the change: an
 #: ``HTTPException`` with its own status, any other with 500.
-build_updating = _signals.signal("build-updating")
+build_updating: NamedSignal = _signals.signal("build-updating")
 
 #: Sent after the commit. An exception is logged and changes nothing, but ends the sending.
-build_updated = _signals.signal("build-updated")
+build_updated: NamedSignal = _signals.signal("build-updated")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +12,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from flask import Flask
 from hypothesis import HealthCheck, settings
+from jinja2 import BytecodeCache
+from jinja2.bccache import Bucket
 
 from tests.support.ci_servers import CiServer
 from tests.support.cluster import Cluster, run_cluster
@@ -20,6 +24,29 @@ from tests.support.drivers import DRIVERS, Driver
 from tests.support.hosts import OCTOCAT, BuildRevision, Host
 from tests.support.rules import ruled_host
 
+#: What pyproject.toml leaves out of a run that asks for no marker.
+FAST = "not slow and not browser"
+
+# Collecting garbage takes a tenth of the time: each test makes an app, which is one big circle.
+gc.set_threshold(20_000, 50, 100)
+
+
+class Templates(BytecodeCache):
+    """The compiled templates of all apps: each compiles them anew otherwise."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if (compiled := self._compiled.get(bucket.key)) is not None:
+            bucket.bytecode_from_string(compiled)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._compiled[bucket.key] = bucket.bytecode_to_string()
+
+
+Flask.jinja_options = {"bytecode_cache": Templates()}
+
 # How long an example takes is no matter here: others may have the machine as well.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
@@ -27,8 +54,8 @@ settings.load_profile("tests")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Have the slow tests alone on the machine: they measure it, or fill it with load."""
-    return None if config.option.markexpr == "not slow" else 0
+    """Run the others in one process: they measure time, make load, or share a browser."""
+    return None if config.option.markexpr == FAST else 0
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -37,8 +64,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     if left_out:
         names = " and ".join(f"TEST_{name.upper()}_URL" for name in left_out)
         told[0] += f" (left out: {', '.join(left_out)}; set {names})"
-    if config.option.markexpr == "not slow":
+    if config.option.markexpr == FAST:
         told.append("left out: the slow tests, of time and load; pytest -m slow runs them")
+        told.append("left out: the pages in a browser; pytest -m browser runs them")
     return told
 
 
@@ -47,7 +75,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         for name, told in report.user_properties:
             terminalreporter.section(name)
             terminalreporter.write_line(told)
-    if config.option.markexpr == "not slow" or len(DATABASES) <= len(SERVERS):
+    if config.option.markexpr == FAST or len(DATABASES) <= len(SERVERS):
         terminalreporter.write_line("\n".join(pytest_report_header(config)))
 
 
@@ -112,9 +140,11 @@ def sqlite_url(tmp_path: Path) -> str:
 def make_host() -> Iterator[Callable[..., Host]]:
     """Make hosts that are gone after the test, tables and all."""
     hosts: list[Host] = []
+    urls: set[str] = set()
 
     def make(url: str, **options: Any) -> Host:
-        hosts.append(Host(url, **options))
+        hosts.append(Host(url, replace=url in urls, **options))
+        urls.add(url)
         return hosts[-1]
 
     yield make

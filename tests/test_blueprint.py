@@ -50,6 +50,16 @@ def test_a_second_registration_of_the_same_blueprint(host: Host) -> None:
         assert host.app.url_for("build_admin.overwrite") == URL
 
 
+def test_a_put_with_the_id_in_its_path_is_sent_to_the_right_one(host: Host) -> None:
+    told = "The method is not allowed: GET, HEAD, OPTIONS are."
+    refused = host.client.put(f"{URL}/20", json=OCTOCAT, headers=ADMIN)
+    assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
+    assert refused.json == {
+        "error": f"{told} To change a build, send PUT /build, with its id in the body."
+    }
+    assert host.client.delete(f"{URL}/20", headers=ADMIN).json == {"error": told}
+
+
 def test_nested_under_a_prefix_with_a_parameter(host: Host) -> None:
     tenant = Blueprint("tenant", __name__, url_prefix="/<tenant>")
     tenant.register_blueprint(admin(host.session, url_prefix="/admin"), cli_group="tenant")
@@ -185,6 +195,18 @@ def test_an_after_request_of_the_host_cannot_make_a_success_of_a_refusal(host: H
     assert put(host.client, "/more/build", number=0).status_code == 400
     assert host.client.get("/more/build/1").status_code == 401
     assert host.client.get("/more/build/1", headers=ADMIN).text == "fine"
+
+
+def test_an_after_request_of_the_host_cannot_make_a_redirect_of_a_build(host: Host) -> None:
+    def redirect(response: Response) -> Response:
+        response.status_code = 302
+        return response
+
+    blueprint = admin(host.session, name="more", url_prefix="/more")
+    blueprint.after_request(redirect)
+    host.app.register_blueprint(blueprint)
+    answer = host.client.get("/more/build/1", headers=ADMIN)
+    assert (answer.status_code, answer.json) == (500, {"error": "The server answers 302."})
 
 
 def test_the_host_lists_the_routes_as_they_are(host: Host) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import re
 from types import ModuleType
 
 import pytest
 
 import flask_build_admin
 from flask_build_admin import exceptions, store
+from tests.support.pages import PAGES
 
 ROOT = {
     "BuildAdmin",
+    "BuildPages",
     "BuildRevisionMixin",
     "BuildSchema",
     "BuildStore",
@@ -27,6 +30,7 @@ STORE = {
     "BatchFailure",
     "BatchResult",
     "BuildFilter",
+    "BuildWarning",
     "ChangeOptions",
     "ChangeResult",
     "Representation",
@@ -39,6 +43,7 @@ EXCEPTIONS = {
     "ConfigurationError",
     "DatabaseError",
     "DatabaseUnavailable",
+    "ImpossibleBuild",
     "InvalidBuild",
     "InvalidJSON",
     "InvalidParameter",
@@ -65,6 +70,15 @@ def test_a_name_is_of_the_module_that_exports_it(module: ModuleType, names: set[
         if inspect.isclass(one):
             assert one.__module__ == module.__name__
         assert one.__doc__
+
+
+def test_every_name_is_on_the_page() -> None:
+    text = PAGES["docs/api.md"]
+    listed = {*re.findall(r"^\.\. auto(?:class|data):: (\w+)$", text, re.MULTILINE)}
+    assert listed == ROOT | STORE
+    assert ".. automodule:: flask_build_admin.exceptions" in text
+    [excluded] = re.findall(":exclude-members: (.*)", text)
+    assert not EXCEPTIONS & {*excluded.split(", ")}
 
 
 def is_exception(one: object) -> bool:

@@ -876,3 +876,19 @@ def test_what_showing_a_build_changes_of_it_is_not_stored(
     assert host.get().json["noticed"] == OCTOCAT["title"]
     assert host.client.get("/api/v1/admin/builds/queue", headers=ADMIN).status_code == 200
     assert host.row()["host"] == OCTOCAT["host"]
+
+
+def test_a_number_as_text_is_taken_as_it_is_dumped(
+    make_host: Callable[..., Host], sqlite_url: str
+) -> None:
+    numbers = {"id": WholeNumber(minimum=1, as_string=True), "parent": WholeNumber(as_string=True)}
+    schema = type("Schema", (BuildSchema,), numbers)
+    host = make_host(sqlite_url, model=model_of(), schema=schema, rows=[row_of(parent=None)])
+    fetched = host.get()
+    assert (fetched.json["id"], fetched.json["parent"]) == ("1", "0")
+    assert host.put(data=fetched.data).data == fetched.data
+    assert host.put(fetched.json | {"id": 1, "parent": "7"}).json["parent"] == "7"
+    assert host.row()["parent"] == 7
+    for wrong in ("01", " 1", "1 ", "+1", "1.0", 1.0, 1.9, True, "", "\u0661", "9" * 101, None):
+        answer = host.put(fetched.json | {"id": wrong})
+        assert (answer.status_code, [*answer.json["fields"]]) == (400, ["id"]), wrong

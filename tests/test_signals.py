@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from blinker import Signal
 from flask import abort, redirect
 from sqlalchemy.exc import IntegrityError
+from werkzeug.exceptions import HTTPException
 
 from flask_build_admin import BuildStore, build_updated, build_updating
 from flask_build_admin.exceptions import BuildNotFound
@@ -85,6 +86,18 @@ def test_what_a_receiver_adds_is_committed_or_rolled_back_with_the_change(
     with hosted.engine.connect() as connection:
         count = connection.scalar(sa.text("SELECT count(*) FROM builds"))
     assert count == (1 if refuse else 2)
+
+
+def test_a_receiver_may_refuse_by_a_status_alone(host: Host) -> None:
+    class Frozen(HTTPException):
+        code = 423
+
+    def refuse(sender: Any, **told: Any) -> None:
+        raise Frozen
+
+    with heard(build_updating, refuse):
+        answer = host.put(CHANGED)
+    assert (answer.status_code, answer.json) == (423, {"error": "Locked"})
 
 
 @pytest.mark.parametrize("query", ["", "dry_run=true"])

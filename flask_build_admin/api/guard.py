@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from threading import RLock
 from typing import Any, TypeAlias, cast
 
-from flask import Request, Response, current_app, got_request_exception, make_response
+from flask import Request, Response, current_app, make_response
 from flask.typing import BeforeRequestCallable
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.datastructures import Headers
@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from ..auth import HostAuth, ViewDecorator
 from ..exceptions import BuildAdminError, DatabaseUnavailable, Problems
+from ..faults import announce
 from ..store.dberrors import describe
 from ..store.transactions import log, log_and_translate
 from .requests import current_request, limit_body
@@ -51,7 +52,7 @@ class RequestState:
 
     def __init__(self) -> None:
         #: Held while the work is done: a decorator may wait for it in vain, in another thread.
-        self.working = RLock()
+        self.working: RLock = RLock()
 
 
 class RequestGuard:
@@ -104,7 +105,7 @@ class RequestGuard:
             view may run.
         """
         current, app = current_request(), current_app._get_current_object()  # type: ignore[attr-defined]
-        values = current.view_args or {}
+        values: Mapping[str, Any] = current.view_args  # type: ignore[assignment]
         function = app.view_functions.get(current.url_rule.endpoint)  # type: ignore[union-attr]
         if serve := self._views.get(id(function)):
             return serve(current, values)  # here, because Flask would take longer
@@ -181,7 +182,7 @@ class RequestGuard:
                 response = view(method, **values)
         except BuildAdminError as error:
             if error.status == 500:
-                _announce(error)
+                announce(error)
             return self._refuse(state, error.status, str(error), fields=error.fields)
         except HTTPException as error:
             refused = error.get_response()
@@ -195,7 +196,7 @@ class RequestGuard:
                 state.error = error if view_called else None
                 raise
             if translated.status == 500:
-                _announce(error)
+                announce(error)
             return self._refuse(state, translated.status, str(translated))
         return response if _succeeds(response) else self._refuse_as(state, response)
 
@@ -229,7 +230,7 @@ class RequestGuard:
         state: RequestState | None = current.environ.get(_STATE)
         if state is not None:
             own = state.response
-            if own is not None and (own is response or own.status_code >= 400 or state.stored):
+            if own is not None and (own.status_code >= 400 or state.stored):
                 return own
             if state.error is not None:
                 return self._refuse(state, 500, BuildAdminError.sentence)
@@ -276,12 +277,6 @@ def note_stored() -> None:
     """Note that the current request has stored a change."""
     state: RequestState = current_request().environ[_STATE]
     state.stored = True
-
-
-def _announce(error: Exception) -> None:
-    """Send the signal that Flask sends for an exception that it turns into a 500 itself."""
-    app = current_app._get_current_object()  # type: ignore[attr-defined]
-    got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=error)
 
 
 def _contract_status(status: int, authenticated: bool) -> int:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -37,6 +37,9 @@ _LIMIT = "flask_build_admin.limit"
 
 _NO_MEMBERS: Mapping[str, AnyField] = {}
 
+#: Returns the current request itself: every access through the proxy costs 1 % of a refusal.
+current_request: Callable[[], Request] = request._get_current_object  # type: ignore[attr-defined]
+
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
@@ -64,67 +67,85 @@ def _second(minimum: int, description: str) -> DecimalInteger:
 class Parameters(Schema):
     """The query of a route: every parameter is optional, and an unknown one is refused."""
 
-    error_messages = {"unknown": "unknown parameter"}
+    error_messages: dict[str, Any] = {"unknown": "unknown parameter"}
 
     def on_bind_field(self, field_name: str, field_obj: Any) -> None:
         """Give a parameter that is required the word that a member has."""
         field_obj.error_messages["required"] = MISSING
 
 
+def _flag(description: str) -> fields.Boolean:
+    return fields.Boolean(
+        truthy={"true"},
+        falsy={"false"},
+        error_messages={"invalid": "not true or false, in lower case"},
+        metadata={"description": description},
+    )
+
+
 class ChangeParameters(Parameters):
     """The query of a change. The store requires a reason where the host does."""
 
-    reason = fields.String(metadata={"description": "Why, for the history and the log."})
-    dry_run = fields.Boolean(
-        truthy={"true"},
-        falsy={"false"},
-        error_messages={"invalid": "not true or false"},
-        metadata={"description": "Whether only to return what would change."},
-    )
+    reason: AnyField = fields.String(metadata={"description": "Why, for the history and the log."})
+    dry_run: AnyField = _flag("Whether only to return what would change.")
+    force: AnyField = _flag("Whether to store what has warnings, where the host refuses that.")
 
 
 class RevisionsParameters(Parameters):
     """The query of the list of the revisions of a build."""
 
-    limit = DecimalInteger(1, MAX_REVISIONS, f"At most so many; {DEFAULT_REVISIONS} by default.")
-    before = DecimalInteger(1, MAX_REVISION_ID, "The id of a revision: only earlier ones.")
+    limit: AnyField = DecimalInteger(
+        1, MAX_REVISIONS, f"At most so many; {DEFAULT_REVISIONS} by default."
+    )
+    before: AnyField = DecimalInteger(
+        1, MAX_REVISION_ID, "The id of a revision: only earlier ones."
+    )
 
 
 class AllRevisionsParameters(Parameters):
     """The query of the list of the revisions of all builds."""
 
-    build_id = fields.String(metadata={"description": "Only those of this build."})
-    batch = fields.String(metadata={"description": "Only those of this batch."})
-    actor = fields.String(metadata={"description": "Only those of this actor."})
-    after = _second(0, "only made after it.")
-    before = _second(1, "only made before it.")
-    below = DecimalInteger(1, MAX_REVISION_ID, "The id of a revision: only earlier ones.")
-    limit = DecimalInteger(1, MAX_REVISIONS, f"At most so many; {DEFAULT_REVISIONS} by default.")
+    build_id: AnyField = fields.String(metadata={"description": "Only those of this build."})
+    batch: AnyField = fields.String(metadata={"description": "Only those of this batch."})
+    actor: AnyField = fields.String(metadata={"description": "Only those of this actor."})
+    after: AnyField = _second(0, "only made after it.")
+    before: AnyField = _second(1, "only made before it.")
+    below: AnyField = DecimalInteger(1, MAX_REVISION_ID, "The id of a revision: only earlier ones.")
+    overwritten: AnyField = _flag(
+        "Whether only those that do not stand any more; of a day by default."
+    )
+    limit: AnyField = DecimalInteger(
+        1, MAX_REVISIONS, f"At most so many; {DEFAULT_REVISIONS} by default."
+    )
 
 
 class QueueParameters(Parameters):
     """The query of the list of unfinished builds, beside the members that it filters by."""
 
-    after = _second(0, "only created after it.")
-    before = _second(1, "only created before it.")
-    idle_before = _second(1, "only without a sign of life since.")
-    order = fields.String(
+    after: AnyField = _second(0, "only created after it.")
+    before: AnyField = _second(1, "only created before it.")
+    idle_before: AnyField = _second(1, "only without a sign of life since.")
+    order: AnyField = fields.String(
         validate=validate.OneOf(("newest", "oldest"), error="not newest or oldest"),
         metadata={"description": "Which are listed first; newest by default."},
     )
-    limit = DecimalInteger(1, MAX_BUILDS, f"At most so many; {MAX_BUILDS} by default.")
-    below = fields.String(metadata={"description": "The id of a build: only those after it."})
-    page = DecimalInteger(1, MAX_BUILDS * MAX_BUILDS, "The number of a page.")
-    per_page = DecimalInteger(1, MAX_BUILDS, "The same as limit; the lesser of both counts.")
+    limit: AnyField = DecimalInteger(1, MAX_BUILDS, f"At most so many; {MAX_BUILDS} by default.")
+    below: AnyField = fields.String(
+        metadata={"description": "The id of a build: only those after it."}
+    )
+    page: AnyField = DecimalInteger(1, MAX_BUILDS * MAX_BUILDS, "The number of a page.")
+    per_page: AnyField = DecimalInteger(
+        1, MAX_BUILDS, "The same as limit; the lesser of both counts."
+    )
 
 
 class CleanParameters(ChangeParameters):
     """The query of a clean, beside the members that it filters by."""
 
-    before = _second(1, "only created before it; 95 minutes ago by default.")
-    idle_before = _second(1, "only without a sign of life since.")
-    limit = DecimalInteger(1, MAX_BUILDS, f"At most so many; {MAX_BUILDS} by default.")
-    batch = fields.String(
+    before: AnyField = _second(1, "only created before it; 95 minutes ago by default.")
+    idle_before: AnyField = _second(1, "only without a sign of life since.")
+    limit: AnyField = DecimalInteger(1, MAX_BUILDS, f"At most so many; {MAX_BUILDS} by default.")
+    batch: AnyField = fields.String(
         validate=validate.Regexp(f"^{BATCH}$", error=INVALID_BATCH),
         metadata={"description": "The name of the batch; a UUID by default."},
     )
@@ -133,7 +154,9 @@ class CleanParameters(ChangeParameters):
 class UndoBatchParameters(ChangeParameters):
     """The query of the undo of a batch."""
 
-    batch = fields.String(required=True, metadata={"description": "Which batch is undone."})
+    batch: AnyField = fields.String(
+        required=True, metadata={"description": "Which batch is undone."}
+    )
 
 
 #: The schema of the query of each route. The OpenAPI document describes them, too.
@@ -197,11 +220,6 @@ def read_parameters(
     return values
 
 
-def current_request() -> Request:
-    """Return the current request itself: every access through the proxy costs 1 % of a refusal."""
-    return request._get_current_object()  # type: ignore[attr-defined,no-any-return]
-
-
 def limit_body(current: Request, limit: int) -> None:
     """Limit what anybody reads of a body, to so many bytes or the app's own limit.
 
@@ -225,14 +243,14 @@ def read_body(current: Request) -> bytes:
             raise UnsupportedMediaType("The Content-Type must be application/json, in UTF-8.")
     if "HTTP_CONTENT_ENCODING" in current.environ:
         raise UnsupportedMediaType("The body must not have a Content-Encoding.")
-    limit = current.environ[_LIMIT]
+    limit, length = current.environ[_LIMIT], current.content_length or 0
     # A chunked body has no length, and is cut silently at the limit of the request.
-    if (current.content_length or 0) > limit or len(body := _read_to_the_end(current)) > limit:
+    if length > limit or len(body := _read_to_the_end(current, length)) > limit:
         raise RequestEntityTooLarge(f"The body is longer than {limit} bytes.")
     return body
 
 
-def _read_to_the_end(current: Request) -> bytes:
+def _read_to_the_end(current: Request, length: int) -> bytes:
     try:
         body = current.get_data()
     except RequestEntityTooLarge:
@@ -240,7 +258,7 @@ def _read_to_the_end(current: Request) -> bytes:
     except Exception as error:  # of Werkzeug, or of the server, each with a class of its own
         raise BadRequest(_INCOMPLETE) from error
     # A server that ends the input itself also ends it where the client stops sending.
-    if len(body) < (current.content_length or 0):
+    if len(body) < length:
         raise BadRequest(_INCOMPLETE)
     return body
 
@@ -259,7 +277,7 @@ def refuse_body(current: Request) -> None:
     # without a type, but one of JSON only after a preflight (CORS). A browser puts Origin on every
     # POST (Fetch), so a request with it must be one of JSON.
     bare = not {"Content-Type", "Content-Encoding", "Origin"} & {*current.headers.keys()}
-    if bare and not current.content_length and not _read_to_the_end(current):
+    if bare and not current.content_length and not _read_to_the_end(current, 0):
         return
     body = read_body(current)
     if body and (document := decode(body)):
@@ -274,7 +292,8 @@ def read_message(current: Request) -> str | None:
 
     and what ``read_body`` raises, unless there is neither a body nor a type.
     """
-    if "Content-Type" not in current.headers and not _read_to_the_end(current):
+    length = current.content_length or 0
+    if "Content-Type" not in current.headers and not _read_to_the_end(current, length):
         return None
     document = decode(read_body(current))
     problems = {name: ["unknown"] for name in document if name not in _MESSAGES}

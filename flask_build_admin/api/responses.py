@@ -56,7 +56,7 @@ def refusal(status: int, sentence: str, fields: Problems | None, host: Headers |
     body = _cached(sentence) if fields is None else _refusal(sentence, fields)
     headers = [*_HEADERS]
     added = _ADDED.get(status)
-    for name, value in host or ():
+    for name, value in () if host is None else host:
         if (known := name.lower()) in _KEPT:
             headers.append((name, value))
             if added is not None and known == added[0].lower():
@@ -68,6 +68,10 @@ def refusal(status: int, sentence: str, fields: Problems | None, host: Headers |
 
 def _response(body: bytes | list[bytes], status: int, headers: list[tuple[str, str]]) -> Response:
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    if isinstance(body, bytes):
+        # Here, because Werkzeug would look for it among the other headers first.
+        headers.append(("Content-Length", str(len(body))))
+        body = [body]
     return app.response_class(body, status, headers)
 
 

@@ -1,6 +1,6 @@
 """The views: from a request to the store, and from its result to a response."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from time import time
 from typing import Any
@@ -13,9 +13,10 @@ from ..exceptions import BuildNotFound
 from ..representation import EncodedList, decode, encode
 from ..store import BatchResult, BuildFilter, BuildStore, ChangeOptions, ChangeResult
 from ..store.change import Precondition
+from ..store.clean import CLEAN_AGE, CLEAN_MESSAGE
 from ..store.history import DEFAULT_REVISIONS
+from ..store.outside import OVERWRITTEN_AGE
 from ..store.queue import MAX_BUILDS
-from ..store.store import CLEAN_AGE, CLEAN_MESSAGE
 from .guard import note_stored
 from .preconditions import Preconditions
 from .requests import (
@@ -90,6 +91,8 @@ class BuildViews:
     def all_revisions(self, **_: Any) -> Response:
         """Return the revisions of all builds, those of deleted builds included."""
         parameters = {"limit": DEFAULT_REVISIONS} | self._parameters(request, "all_revisions")
+        if parameters.get("overwritten") and "after" not in parameters:
+            parameters["after"] = int(time()) - OVERWRITTEN_AGE
         page = EncodedList(parameters["limit"], self._max_list_length)
         wanted = parameters | {"limit": parameters["limit"] + 1}
         with suppress(BuildNotFound):  # no build can have this id
@@ -190,6 +193,7 @@ class BuildViews:
             actor=None if self._actor is None else self._actor(),
             reason=parameters.get("reason"),
             dry_run=parameters.get("dry_run", False),
+            force=parameters.get("force", False),
             batch=parameters.get("batch"),
         )
 
@@ -215,13 +219,22 @@ def _summary(result: BatchResult, dry_run: bool) -> str:
     done = "would be cleaned" if dry_run else "cleaned"
     sentences = [f"{_count(len(result.changed))} {done}."]
     if failed := result.failed:
-        listed = [f"{one.build_id} ({one.problem.rstrip('.')})" for one in failed[:_MAX_LISTED]]
-        if len(failed) > _MAX_LISTED:
-            listed.append(f"and {len(failed) - _MAX_LISTED} more")
-        sentences.append(f"{_count(len(failed))} not {done}: {', '.join(listed)}.")
+        listed = _listed([f"{one.build_id} ({one.problem.rstrip('.')})" for one in failed])
+        sentences.append(f"{_count(len(failed))} not {done}: {listed}.")
     if result.more:
         sentences.append("There are more: clean again.")
+    if found := [
+        f"{one.build_id} ({', '.join(warning.warning for warning in one.warnings)})"
+        for one in result.changed
+        if one.warnings
+    ]:
+        sentences.append(f"What cannot be: {_listed(found)}.")
     return " ".join(sentences)
+
+
+def _listed(items: Sequence[str]) -> str:
+    more = len(items) - _MAX_LISTED
+    return ", ".join([*items[:_MAX_LISTED], *([f"and {more} more"] if more > 0 else [])])
 
 
 def _count(number: int) -> str:
@@ -250,8 +263,9 @@ def _page_of(page: EncodedList, following: dict[str, Any]) -> Response:
     """Return a page, with the link to the following one if there is one."""
     next_page = None
     if page.full:
-        # The members that are filtered by, as they were written.
+        # The members that are filtered by, and flags, as they were written.
         members = following.pop("members", {})
-        following |= {name: request.args[name] for name in members}
+        flags = [name for name, value in following.items() if type(value) is bool]
+        following |= {name: request.args[name] for name in (*members, *flags)}
         next_page = f"{_quoted(_path(request))}?{urlencode(following)}"
     return json_response(page.body, next_page=next_page)

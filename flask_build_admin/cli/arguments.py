@@ -11,16 +11,18 @@ import click
 from flask import current_app
 
 from ..representation import Document
-from ..schema import members_of
+from ..schema import members_of, time_members
 from ..store import BuildFilter, BuildStore, ChangeOptions
 from ..store.filters import accepts, value_from_text
-from .formatting import UNITS, escape, time_members
+from ..wording import UNITS, escape
 
 #: A function that becomes a command.
 Command = Callable[..., Any]
 
 #: Adds the option of a command that prints JSON instead of text.
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+as_json: Callable[[Command], Command] = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON."
+)
 
 
 def parse_span(text: str) -> int:
@@ -35,7 +37,10 @@ def change_options(command: Command) -> Command:
     """Add the options of a command that changes a build."""
     reason = click.option("--reason", help="Why, for the history and the log.")
     actor = click.option("--actor", help="Who is acting.  [default: the user of the system]")
-    return actor(reason(command))
+    force = click.option(
+        "--force", is_flag=True, help="Store what has warnings, where the server refuses that."
+    )
+    return actor(reason(force(command)))
 
 
 def confirmed_change_options(command: Command) -> Command:
@@ -78,10 +83,10 @@ def make_filter(
     return BuildFilter(before=None if created is None else now - created, members=members)
 
 
-def make_options(actor: str | None, reason: str | None) -> ChangeOptions:
+def make_options(actor: str | None, reason: str | None, force: bool) -> ChangeOptions:
     """Return the options of a change, by default on behalf of the user of the system."""
     sender = current_app._get_current_object()  # type: ignore[attr-defined]
-    return ChangeOptions(sender=sender, actor=actor or _user(), reason=reason)
+    return ChangeOptions(sender=sender, actor=actor or _user(), reason=reason, force=force)
 
 
 def _user() -> str:

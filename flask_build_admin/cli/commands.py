@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from io import TextIOWrapper
@@ -14,9 +15,10 @@ from werkzeug.exceptions import HTTPException
 
 from .. import exceptions
 from ..representation import Document, decode
+from ..schema import time_members
 from ..store import BuildStore
+from ..store.clean import CLEAN_AGE, CLEAN_MESSAGE
 from ..store.queue import MAX_BUILDS
-from ..store.store import CLEAN_AGE, CLEAN_MESSAGE
 from .arguments import (
     as_json,
     change_options,
@@ -26,12 +28,13 @@ from .arguments import (
     load_members,
     make_filter,
     make_options,
+    parse_span,
 )
-from .confirmation import UnchangedSince, confirm_change
+from .confirmation import Unchanged, confirm_change
 from .editing import edit
-from .formatting import format_build, format_json, format_revision, time_members
+from .formatting import format_build, format_json, format_revision
 from .listing import add_changes, add_queue, print_lines
-from .many import clean, set_each, undo_batch
+from .many import clean, prune, set_each, undo_batch
 from .refusals import Refusal, refusal_of
 
 _HELP = """Find the stuck build, repair it, and undo that.
@@ -86,6 +89,7 @@ def make_commands(store: BuildStore, openapi: Callable[[], Document]) -> Command
     if store.has_history:
         add_changes(group, store)
         _add_undo(group, store)
+        _add_prune(group, store)
     return group
 
 
@@ -93,17 +97,17 @@ def _add_changes_of_one(group: Commands, store: BuildStore) -> None:
     @group.command("edit")
     @click.argument("build_id", metavar="ID")
     @change_options
-    def edit_(build_id: str, **who: str | None) -> None:
+    def edit_(build_id: str, **who: Any) -> None:
         """Edit one build in $VISUAL or $EDITOR."""
         edit(store, build_id, make_options(**who))
 
     @group.command("apply")
     @click.argument("file", type=click.File("rb"))
     @confirmed_change_options
-    def apply(file: IO[bytes], yes: bool, dry_run: bool, **who: str | None) -> None:
+    def apply(file: IO[bytes], yes: bool, dry_run: bool, **who: Any) -> None:
         """Put a whole build from a file, or from standard input as -."""
         change = partial(store.overwrite, decode(file.read()))
-        options, unchanged = make_options(**who), UnchangedSince()
+        options, unchanged = make_options(**who), Unchanged()
         confirm_change(store, change, options, unchanged, yes=yes, dry_run=dry_run)
 
 
@@ -123,7 +127,7 @@ def _add_set(group: Commands, store: BuildStore) -> None:
         conditions: tuple[str, ...],
         yes: bool,
         dry_run: bool,
-        **who: str | None,
+        **who: Any,
     ) -> None:
         """Change members of one build, or of several.
 
@@ -142,9 +146,8 @@ def _add_set(group: Commands, store: BuildStore) -> None:
         elif len(ids) > 1:
             set_each(store, ids, assigned, options, required, yes=yes, dry_run=dry_run)
         else:
-            build = store.find(ids[0])
-            change = partial(store.overwrite, build.document | assigned)
-            unchanged = UnchangedSince(build, required)
+            change = partial(store.update, ids[0], assigned)
+            unchanged = Unchanged(required=required, protected=store.protected)
             confirm_change(store, change, options, unchanged, yes=yes, dry_run=dry_run)
 
 
@@ -184,7 +187,7 @@ def _add_clean(group: Commands, store: BuildStore) -> None:
         message: str,
         yes: bool,
         dry_run: bool,
-        **who: str | None,
+        **who: Any,
     ) -> None:
         wanted = make_filter(store, older_than, where, CLEAN_AGE)
         clean(store, wanted, make_options(**who), message, yes=yes, dry_run=dry_run)
@@ -202,7 +205,7 @@ def _add_undo(group: Commands, store: BuildStore) -> None:
         batch: str | None,
         yes: bool,
         dry_run: bool,
-        **who: str | None,
+        **who: Any,
     ) -> None:
         """Undo one revision of a build, by default the newest; or all of a batch."""
         options = make_options(**who)
@@ -217,9 +220,36 @@ def _add_undo(group: Commands, store: BuildStore) -> None:
                     )
                 revision_id = _show_newest(store, build_id)
             change = partial(store.undo, build_id, revision_id)
-            confirm_change(store, change, options, UnchangedSince(), yes=yes, dry_run=dry_run)
+            confirm_change(
+                store,
+                change,
+                options,
+                Unchanged(protected=store.protected),
+                yes=yes,
+                dry_run=dry_run,
+            )
         else:
             raise click.UsageError("Pass the ID of a build, or --batch.")
+
+
+def _add_prune(group: Commands, store: BuildStore) -> None:
+    @group.command("prune")
+    @click.option(
+        "--older-than",
+        "age",
+        type=parse_span,
+        required=True,
+        metavar="SPAN",
+        help="Only changes of so long ago at least, such as 12h or 90d.",
+    )
+    @click.option("--yes", is_flag=True, help="Do not ask.")
+    @click.option("--dry-run", is_flag=True, help="Only count them.")
+    def prune_(age: int, yes: bool, dry_run: bool) -> None:
+        """Remove old changes from the history, but for the newest of each build.
+
+        They are in no list any more, and cannot be undone.
+        """
+        prune(store, int(time.time()) - age, yes=yes, dry_run=dry_run)
 
 
 def _show_newest(store: BuildStore, build_id: str) -> int:

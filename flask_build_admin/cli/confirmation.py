@@ -1,7 +1,7 @@
 """What every command that changes a build does: preview the change, ask, and make it."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
@@ -9,33 +9,42 @@ import click
 
 from ..exceptions import PreconditionFailed
 from ..representation import Document, Representation, same
+from ..schema import time_members
 from ..store import BuildStore, ChangeOptions, ChangeResult
-from .formatting import escape, format_changes, format_json, time_members
+from ..store.change import UnchangedSince
+from ..wording import escape
+from .formatting import format_changes, format_json, format_warnings
 from .refusals import Refusal
 
 
-class UnchangedSince:
+class Unchanged(UnchangedSince):
     """A precondition: the build is still as it was; None: as the first preview finds it.
 
     :param required: members and the values that the build must have, too.
+    :param protected: members that do not count.
     """
 
     def __init__(
-        self, build: Representation | None = None, required: Document | None = None
+        self,
+        build: Representation | None = None,
+        required: Document | None = None,
+        protected: Collection[str] = (),
     ) -> None:
-        self._tag = None if build is None else build.tag
+        super().__init__(None if build is None else build.tag, protected)
         self._required = required or {}
 
     def __call__(self, document: Document) -> None:
         """Raise ``PreconditionFailed`` if the build has changed."""
-        for key, value in self._required.items():
-            if not same(document.get(key), value):
-                now, then = format_json(document.get(key)), format_json(value)
-                raise PreconditionFailed(f"Refused by --if: {key} is {now} now, not {then}.")
-        tag = Representation.of(document).tag
-        if self._tag not in (None, tag):
-            raise PreconditionFailed
-        self._tag = tag
+        require_values(document, self._required)
+        super().__call__(document)
+
+
+def require_values(document: Document, required: Document) -> None:
+    """Raise ``PreconditionFailed`` if a build does not have the values of some members."""
+    for key, value in required.items():
+        if not same(document.get(key), value):
+            now, then = format_json(document.get(key)), format_json(value)
+            raise PreconditionFailed(f"Refused by --if: {key} is {now} now, not {then}.")
 
 
 def confirm_change(
@@ -61,6 +70,8 @@ def confirm_change(
         click.echo("Nothing would be changed.")
         return
     for line in format_changes(preview.changes, time_members(store.schema())):
+        click.echo(line)
+    for line in format_warnings(preview.warnings):
         click.echo(line)
     if not dry_run:
         ask(f"Store this change of build {preview.build_id}?", yes=yes)

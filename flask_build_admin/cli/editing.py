@@ -14,9 +14,11 @@ import click
 
 from ..exceptions import BuildConflict, InvalidBuild, InvalidJSON, PreconditionFailed
 from ..representation import Document, changed_members, changes_between, decode, same
+from ..schema import time_members
 from ..store import BuildStore, ChangeOptions
-from .confirmation import UnchangedSince, ask, at_terminal, confirm_change, newest_revision
-from .formatting import escape, format_changes, format_json, format_revision, time_members
+from ..wording import escape
+from .confirmation import Unchanged, ask, at_terminal, confirm_change, newest_revision
+from .formatting import format_changes, format_json, format_revision
 from .refusals import Refusal, problems_of
 
 #: The most revisions of others that are printed.
@@ -54,7 +56,7 @@ def edit(store: BuildStore, build_id: str, options: ChangeOptions) -> None:
             try:
                 wanted = wanted or _load(text, original.document)
                 change = partial(store.overwrite, wanted)
-                seen = UnchangedSince(original)
+                seen = Unchanged(original)
                 confirm_change(store, change, options, seen, yes=False, dry_run=False)
                 return
             except (InvalidJSON, InvalidBuild, BuildConflict) as error:

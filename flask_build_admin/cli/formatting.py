@@ -1,34 +1,20 @@
 """Builds as text for a terminal: within its width, and without control characters."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 from unicodedata import combining, east_asian_width
 
 import click
-from marshmallow import fields
 
 from ..representation import Document
-from ..schema import BuildSchema, Choice, UnixTime, members_of
-from ..store import Revision
-
-#: Seconds, by the letter of the unit.
-UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
-
-#: The members of the contract that are points in time.
-_TIMES = frozenset({"enqueued", "created", "started", "finished"})
+from ..schema import UnixTime
+from ..store import BuildWarning, Revision
+from ..wording import escape, format_date
 
 #: The least width of a cell that is cut, in columns.
 _MIN_WIDTH = 3
-
-
-def escape(text: str) -> str:
-    """Escape control characters and marks of direction."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
 
 
 def format_json(value: Any, indent: int | None = None) -> str:
@@ -36,16 +22,6 @@ def format_json(value: Any, indent: int | None = None) -> str:
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     return "".join(
         char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text
-    )
-
-
-def time_members(schema: BuildSchema) -> frozenset[str]:
-    """Return the members that are points in time, in UNIX epoch seconds."""
-    return frozenset(
-        key
-        for key, member in members_of(schema).items()
-        if isinstance(member.field, UnixTime)
-        or (key in _TIMES and not isinstance(member.field, fields.String | Choice))
     )
 
 
@@ -69,6 +45,23 @@ def format_changes(
             yield click.style(line, fg=colour)
 
 
+def format_warnings(warnings: Iterable[BuildWarning]) -> Iterator[str]:
+    """Return what cannot be of a build, in yellow."""
+    for one in warnings:
+        yield click.style(f"warning: {escape(one.warning)}", fg="yellow")
+
+
+def format_outside(
+    introduction: str, changes: Mapping[str, Mapping[str, Any]], times: Collection[str]
+) -> str:
+    """Return the members that somebody else has changed, on one line."""
+    listed = []
+    for member, change in changes.items():
+        values = " → ".join(format_value(member, one, times) for one in change.values())
+        listed.append(f"{escape(member)}: {values}")
+    return click.style(f"{introduction}: {', '.join(listed)}", fg="yellow")
+
+
 def format_value(member: str, value: Any, times: Collection[str]) -> str:
     """Return a value of a member as JSON; a time as a date, too."""
     text = format_json(value)
@@ -76,11 +69,6 @@ def format_value(member: str, value: Any, times: Collection[str]) -> str:
     if member in times and type(value) is int and 0 < value <= UnixTime.latest:
         return f"{text} ({format_date(value)})"
     return text
-
-
-def format_date(second: int) -> str:
-    """Return the date and time of a UNIX epoch second, in UTC."""
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def format_revision(revision: Revision, *, of_build: bool = False) -> str:
@@ -110,22 +98,6 @@ def format_table(
         over -= given
     for row in cells:
         yield "  ".join(map(_fit, row, widths)).rstrip()
-
-
-def format_count(number: int, noun: str = "build") -> str:
-    """Return how many there are: ``1 build``, ``40 builds``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def format_age(seconds: int) -> str:
-    """Return a time span in its two largest units: ``2h 5m``."""
-    parts: list[str] = []
-    left = max(seconds, 0)
-    for unit, size in UNITS.items():
-        count, left = divmod(left, size)
-        if count or parts:
-            parts.append(f"{count}{unit}")
-    return " ".join(parts[:2]) or "0s"
 
 
 def _fit(text: str, width: int) -> str:

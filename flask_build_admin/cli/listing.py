@@ -10,20 +10,15 @@ from typing import Any, NamedTuple
 import click
 
 from ..representation import Document
+from ..schema import time_members
 from ..store import BuildFilter, BuildStore, Revision
+from ..store.filters import SIGNS_OF_LIFE
 from ..store.history import DEFAULT_REVISIONS
+from ..store.outside import OVERWRITTEN_AGE
 from ..store.queue import MAX_BUILDS
+from ..wording import escape, format_age, format_count
 from .arguments import Command, as_json, filter_options, make_filter, parse_span
-from .formatting import (
-    escape,
-    format_age,
-    format_changes,
-    format_count,
-    format_json,
-    format_revision,
-    format_table,
-    time_members,
-)
+from .formatting import format_changes, format_json, format_outside, format_revision, format_table
 
 
 class Unfinished(NamedTuple):
@@ -56,8 +51,10 @@ def print_queue(found: Unfinished, wanted: BuildFilter) -> None:
         click.echo(f"No {such}builds wait or run.")
         return
     now = int(time.time())
-    members = ("id", "repo_id", "number", "status", "created", "host", "title")
-    rows = [[_cell(build, member, now) for member in members] for build in found.builds]
+    before, after = ("id", "repo_id", "number", "status"), ("host", "title")
+    rows = [
+        [*_cells(build, before), _age(build, now), *_cells(build, after)] for build in found.builds
+    ]
     rows += [
         [str(build_id), "", "", f"cannot be read: {problem}", "", "", ""]
         for build_id, problem in found.unreadable.items()
@@ -127,9 +124,41 @@ def add_changes(group: click.Group, store: BuildStore) -> None:
         since: int | None, actor: str | None, batch: str | None, limit: int, as_json: bool
     ) -> None:
         """List the changes of all builds, the newest first."""
-        after = None if since is None else max(int(time.time()) - since - 1, 0)
+        after = None if since is None else _after(since)
         revisions = store.revisions(batch=batch, actor=actor, after=after, limit=limit + 1)
         _print_changes(store, revisions, limit, as_json, of_build=True)
+
+    @group.command("overwritten")
+    @click.option(
+        "--since",
+        type=parse_span,
+        default=f"{OVERWRITTEN_AGE // 3600}h",
+        show_default=True,
+        metavar="SPAN",
+        help="Only repairs of so long ago at most.",
+    )
+    @as_json
+    def overwritten(since: int, as_json: bool) -> None:
+        """List the repairs that somebody else has overwritten; the exit code is 3 if there are any.
+
+        A repair is listed if a member that it was the last to change has another value now. The
+        builds that are deleted are left out.
+        """
+        found = store.revisions(after=_after(since), overwritten=True, limit=sys.maxsize)
+        if as_json:
+            click.echo(format_json([revision.document for revision in found]))
+        else:
+            times = time_members(store.schema())
+            for revision in found:
+                click.echo(format_revision(revision, of_build=True))
+                click.echo(f"  {format_outside('overwritten', revision.overwritten or {}, times)}")
+            what = format_count(len(found), "repair") if found else "No repair"
+            click.echo(f"{what} of the last {format_age(since)} overwritten.")
+        click.get_current_context().exit(3 if found else 0)
+
+
+def _after(since: int) -> int:
+    return max(int(time.time()) - since - 1, 0)
 
 
 def _limit(command: Command) -> Command:
@@ -159,12 +188,18 @@ def _print_changes(
         for revision in revisions[:limit]:
             click.echo(format_revision(revision, of_build=of_build))
             print_lines(f"  {line}" for line in format_changes(revision.changes, times))
+            if outside := revision.changed_outside:
+                click.echo(f"  {format_outside('then, outside this tool', outside, times)}")
     if len(revisions) > limit:
         click.echo("There are older changes: pass a greater --limit.", err=True)
 
 
-def _cell(build: Document, member: str, now: int) -> str:
-    value = build.get(member, "")
-    if member == "created":
-        return format_age(now - value) if value and isinstance(value, int) else str(value or "")
-    return value if isinstance(value, str) else json.dumps(value)
+def _cells(build: Document, members: Iterable[str]) -> list[str]:
+    values = [build.get(member, "") for member in members]
+    return [value if isinstance(value, str) else json.dumps(value) for value in values]
+
+
+def _age(build: Document, now: int) -> str:
+    """Return how long ago the first sign of life was."""
+    first = next(filter(None, map(build.get, SIGNS_OF_LIFE)), "")
+    return format_age(now - first) if isinstance(first, int) else str(first)

@@ -1,7 +1,6 @@
 """Many builds at once: list them, ask, change them, and say how to undo that."""
 
 import sys
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,16 +12,12 @@ import click
 
 from ..exceptions import RevisionNotFound
 from ..representation import Document
+from ..schema import time_members
 from ..store import BatchResult, BuildFilter, BuildStore, ChangeOptions, Revision
-from .confirmation import UnchangedSince, ask, named
-from .formatting import (
-    escape,
-    format_changes,
-    format_count,
-    format_revision,
-    format_value,
-    time_members,
-)
+from ..store.change import EachUnchanged, tag_without
+from ..wording import escape, format_count
+from .confirmation import ask, named, require_values
+from .formatting import format_changes, format_revision, format_value, format_warnings
 from .listing import print_lines, print_queue, print_table, read_queue
 from .refusals import exit_code_of
 
@@ -58,12 +53,17 @@ def clean(
     ids = found.ids
     if not ids:
         return
+    change = partial(store.clean, wanted, message=message, build_ids=ids)
+    protected = store.protected
+    tags = {str(build["id"]): tag_without(build, protected) for build in found.builds}
+    options = replace(options, dry_run=True, precondition=EachUnchanged(protected, tags))
+    result = _run(store, change, options, len(ids))
+    _print_warnings(result.changed)
     if not dry_run:
         these = f"build {ids[0]}" if len(ids) == 1 else f"these {len(ids)} builds"
         ask(f"Set {these} to {store.clean_status}?", yes=yes)
-    change = partial(store.clean, wanted, message=message, build_ids=ids)
-    options = replace(options, dry_run=dry_run)
-    result = _run(store, change, options, len(ids))
+        options = replace(options, dry_run=False)
+        result = _run(store, change, options, len(ids))
     _report(store, result, options, "build", "cleaned")
     left = len(ids) - len(result.changed) - len(result.failed)
     if left and not result.more:
@@ -85,11 +85,13 @@ def set_each(
 
     :param required: members and the values that a build must have.
     """
-    # Each build has a precondition of its own: it is still as it was in its preview.
-    unchanged: dict[str, UnchangedSince] = defaultdict(partial(UnchangedSince, required=required))
-    options = replace(
-        options, precondition=lambda document: unchanged[str(document["id"])](document)
-    )
+    unchanged = EachUnchanged(store.protected)
+
+    def check(document: Document) -> None:
+        require_values(document, required)
+        unchanged(document)
+
+    options = replace(options, precondition=check)
     preview = store.set(ids, members, replace(options, dry_run=True))
     _print_previews(store, preview.changed)
     _print_failures(preview, "changed")
@@ -136,6 +138,25 @@ def undo_batch(
     _exit(exit_code_of(result.failed))
 
 
+def prune(store: BuildStore, before: int, *, yes: bool, dry_run: bool) -> None:
+    """Count the changes that were made earlier, ask, and remove them from the history.
+
+    :param before: UNIX epoch second.
+    """
+    count = store.prune(before, dry_run=True)
+    if not count:
+        click.echo("No change is that old, except the newest of each build.")
+        return
+    if dry_run:
+        click.echo(f"{format_count(count, 'change')} would be removed.")
+        return
+    these = f"these {count} changes" if count > 1 else "this change"
+    ask(f"Remove {these} from the history, for ever?", yes=yes)
+    with _progress(count) as advance:
+        removed = store.prune(before, on_progress=advance)
+    click.echo(f"{format_count(removed, 'change')} removed.")
+
+
 def _run(
     store: BuildStore, change: _BatchMethod, options: ChangeOptions, count: int
 ) -> BatchResult:
@@ -147,7 +168,7 @@ def _run(
     def on_progress() -> None:
         nonlocal tried
         tried += 1
-        advance()
+        advance(1)
 
     with _progress(count) as advance:
         try:
@@ -160,12 +181,12 @@ def _run(
 
 
 @contextmanager
-def _progress(count: int) -> Iterator[Callable[[], None]]:
+def _progress(count: int) -> Iterator[Callable[[int], None]]:
     if count <= _MAX_WITHOUT_BAR or not sys.stdout.isatty():
-        yield lambda: None
+        yield lambda number: None
         return
     with click.progressbar(length=count, show_eta=False, show_pos=True) as bar:
-        yield lambda: bar.update(1)
+        yield bar.update
 
 
 def _report(
@@ -202,6 +223,7 @@ def _print_previews(store: BuildStore, revisions: Sequence[Revision]) -> None:
         for revision in revisions:
             click.echo(f"{named(revision.build_id)}:")
             print_lines(f"  {line}" for line in format_changes(revision.changes, times))
+            print_lines(f"  {line}" for line in format_warnings(revision.warnings))
         return
     members = [*dict.fromkeys(key for revision in revisions for key in revision.changes)]
     rows = []
@@ -213,6 +235,14 @@ def _print_previews(store: BuildStore, revisions: Sequence[Revision]) -> None:
             row.append(" → ".join(sides))
         rows.append(row)
     print_table(("id", *members), rows)
+    _print_warnings(revisions)
+
+
+def _print_warnings(revisions: Sequence[Revision]) -> None:
+    for revision in revisions:
+        if revision.warnings:
+            click.echo(f"{named(revision.build_id)}:")
+            print_lines(f"  {line}" for line in format_warnings(revision.warnings))
 
 
 def _exit(code: int) -> None:

@@ -6,7 +6,7 @@ import click
 
 from .. import exceptions
 from ..store import BatchFailure
-from .formatting import escape
+from ..wording import escape
 
 #: The exit code of a refusal; any other is 1, and wrong usage is 2.
 EXIT_CODES: dict[type[exceptions.BuildAdminError], int] = {

@@ -23,7 +23,7 @@ _OMITTED = frozenset({"default", "nullable", "readOnly", "required", "writeOnly"
 class BuildConverter(OpenAPIConverter):
     """Convert fields without running code of the host's, which may need a request."""
 
-    field_mapping = OpenAPIConverter.field_mapping | {
+    field_mapping: dict[type, tuple[str | None, str | None]] = OpenAPIConverter.field_mapping | {
         Choice: ("string", None),
         UnixTime: ("integer", None),
     }

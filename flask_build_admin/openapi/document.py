@@ -22,8 +22,13 @@ def parameter(place: str, name: str, **known: Any) -> JsonSchema:
 
 
 def _object(**members: JsonSchema) -> JsonSchema:
-    closed = {"required": [*members], "additionalProperties": False}
-    return {"type": "object", "properties": members, **closed}
+    """Describe an object; a member with "?" may be missing."""
+    properties = {name.rstrip("?"): schema for name, schema in members.items()}
+    closed = {
+        "required": [name for name in members if name in properties],
+        "additionalProperties": False,
+    }
+    return {"type": "object", "properties": properties, **closed}
 
 
 _ERROR = {"type": "string", "minLength": 1, "pattern": "^[^%]*$"}
@@ -36,6 +41,13 @@ _PREVIEW: JsonSchema = {
     "reason": {"type": ["string", "null"], "description": "Why."},
     "changes": _CHANGES | {"description": "The members that differ."},
 }
+_WARNINGS = {
+    "type": "array",
+    "items": _object(members={"type": "array", "items": _TEXT, "minItems": 1}, warning=_TEXT),
+    "description": "What cannot be of the changed build.",
+}
+_OUTSIDE = {"description": "What was changed outside before the next revision, or until now."}
+_OVERWRITTEN = {"description": "With overwritten=true: what does not stand any more."}
 _SECONDS = {"type": "integer", "minimum": 0, "description": "UNIX epoch, in seconds."}
 
 _BATCH = {"type": ["string", "null"], "description": "What the changes of a batch have in common."}
@@ -49,8 +61,11 @@ _MESSAGE = {
 SCHEMAS: dict[str, JsonSchema] = {
     "Build": {},
     "BuildId": {},
-    "Preview": _object(**_PREVIEW),
-    "Revision": _object(id=ref("RevisionId"), at=_SECONDS, batch=_BATCH, **_PREVIEW),
+    "Preview": _object(**_PREVIEW, warnings=_WARNINGS),
+    "Revision": _object(
+        **{"id": ref("RevisionId"), "at": _SECONDS, "batch": _BATCH, **_PREVIEW},
+        **{"changed_outside": _CHANGES | _OUTSIDE, "overwritten?": _CHANGES | _OVERWRITTEN},
+    ),
     "Message": {
         "type": "object",
         "properties": {"error": _MESSAGE, "message": _MESSAGE},

@@ -6,6 +6,7 @@ from .change import ChangeOptions, ChangeResult
 from .filters import BuildFilter
 from .history import BuildRevisionMixin, Revision
 from .store import BuildStore
+from .warnings import BuildWarning
 
 __all__ = [
     "BatchFailure",
@@ -13,6 +14,7 @@ __all__ = [
     "BuildFilter",
     "BuildRevisionMixin",
     "BuildStore",
+    "BuildWarning",
     "ChangeOptions",
     "ChangeResult",
     "Representation",

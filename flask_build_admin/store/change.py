@@ -1,28 +1,90 @@
 """One change of one build in one transaction: lock, compare, assign, flush, record, commit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
-from datetime import datetime
 from traceback import extract_tb
 from typing import Any, NamedTuple
 
 from blinker import Signal
+from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Mapper, Session, object_mapper
-from sqlalchemy.orm.attributes import flag_modified, instance_dict
+from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.orm.attributes import flag_modified, instance_dict, instance_state
 
-from ..exceptions import BuildConflict, InvalidBuild, one_line
+from ..exceptions import (
+    BuildConflict,
+    ImpossibleBuild,
+    InvalidBuild,
+    InvalidParameter,
+    PreconditionFailed,
+    one_line,
+)
 from ..representation import Document, Representation, changes_between, same
 from ..signals import build_updated, build_updating
-from .codec import LoadedBuild
+from .codec import BuildCodec, LoadedBuild
 from .dberrors import describe, refuse_character
-from .history import BuildHistory, Revision, snapshot
+from .history import BuildHistory, Revision
 from .locking import BuildQuery, Database
-from .transactions import FlushRouting, forget_changes, kept_open, log, rollback
+from .servers import commit
+from .snapshots import snapshot
+from .transactions import forget_changes, kept_open, log, rollback
+from .warnings import BuildWarning, WarningRules
 
 #: Called with the build as it is, under the lock. It raises to refuse the change.
 Precondition = Callable[[Document], None]
+
+
+class UnchangedSince:
+    """A precondition: the build still has this entity tag; None: that with which it is first found.
+
+    So a change can be previewed, and then made to the same build only.
+
+    :param protected: members that do not count: nobody can change them here, and a property may
+        have another value each second.
+    """
+
+    def __init__(self, tag: str | None = None, protected: Collection[str] = ()) -> None:
+        self.tag = tag
+        self._protected = protected
+        #: The build as it was found last.
+        self.found: Document = {}
+
+    def __call__(self, document: Document) -> None:
+        """Raise ``PreconditionFailed`` if the build has changed."""
+        self.found = document
+        tag = tag_without(document, self._protected)
+        if self.tag not in (None, tag):
+            raise PreconditionFailed
+        self.tag = tag
+
+
+class EachUnchanged:
+    """A precondition of many builds: each still has the entity tag with which it is first found.
+
+    :param tags: by the ids as text: of the builds that were found before.
+    :param protected: members that do not count.
+    """
+
+    def __init__(
+        self, protected: Collection[str] = (), tags: Mapping[str, str] | None = None
+    ) -> None:
+        #: By the ids as text.
+        self.tags: dict[str, str] = {**(tags or {})}
+        self._protected = protected
+
+    def __call__(self, document: Document) -> None:
+        """Raise ``PreconditionFailed`` if the build has changed."""
+        tag = tag_without(document, self._protected)
+        if self.tags.setdefault(str(document["id"]), tag) != tag:
+            raise PreconditionFailed("Changed since it was shown: look at it again.")
+
+
+def tag_without(document: Document, members: Collection[str]) -> str:
+    """Return the entity tag that a build would have without some members."""
+    left = {key: value for key, value in document.items() if key not in members}
+    return Representation.of(left).tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +103,22 @@ class ChangeOptions:
     dry_run: bool = False
     #: What the revisions of several changes have in common; None: it is a change of its own.
     batch: str | None = None
+    #: Whether to store what has warnings, where the host refuses that. The reason says so.
+    force: bool = False
+
+
+class ChangeRules(NamedTuple):
+    """What all changes of one store have in common."""
+
+    query: BuildQuery
+    #: Records the changes; None: nothing is recorded.
+    history: BuildHistory | None
+    #: Finds what cannot be of a build.
+    warnings: WarningRules
+    #: Whether a change that brings a warning is refused.
+    refuse_warnings: bool
+    #: Raises ``InvalidParameter`` if a reason cannot be stored on a database.
+    check_reason: Callable[[str | None, Dialect], None]
 
 
 class ChangeResult(NamedTuple):
@@ -56,7 +134,6 @@ class BuildChange:
     """A change of one build, within one transaction. The build is locked from here on.
 
     :param build_id: as the model has it.
-    :param history: records the change; None: nothing is recorded.
     :param build: the build, if it is locked already; None: it is locked now.
     :raises BuildNotFound: there is no such build.
     """
@@ -64,25 +141,25 @@ class BuildChange:
     def __init__(
         self,
         database: Database,
-        query: BuildQuery,
+        rules: ChangeRules,
         build_id: Any,
-        history: BuildHistory | None,
         options: ChangeOptions,
         build: Any = None,
     ) -> None:
         self.database = database
-        self.codec = database.codec
-        self._query = query
+        self.codec: BuildCodec = database.codec
+        self._rules = rules
         self.id = build_id
-        self._history = history
         self._options = options
         #: The build, and the document of it as it was before the change.
+        self.build: Any
+        self.before: Document
         if build is None:
-            self.build, self.before = query.lock(database, build_id)
+            self.build, self.before = rules.query.lock(database, build_id)
         else:
-            self.build, self.before = build, query.dump(database, build, build_id)
+            self.build, self.before = build, rules.query.dump_locked(database, build, build_id)
         #: The snapshot of the same, if there is a history.
-        self.snapshot = self._snapshot(self.before)
+        self.snapshot: Document = self._snapshot(self.before)
 
     def check_precondition(self) -> None:
         """Call the precondition, which raises if the build is not the expected one."""
@@ -133,12 +210,43 @@ class BuildChange:
             if not same(after["id"], self.before["id"]):
                 raise RuntimeError("A receiver of build_updating must not change the id.")
         changes = changes_between(self.before, after)
+        reason, warnings = options.reason, self._warnings(after)
+        if self._rules.refuse_warnings:
+            reason = self._reason_to_force([one for one in warnings if {*one.members} & {*changes}])
         actor = _name_of(options.actor)
-        revision = Revision(after["id"], actor, options.reason, changes, batch=options.batch)
-        if self._history is not None and changes:
+        revision = Revision(
+            after["id"], actor, reason, changes, batch=options.batch, warnings=tuple(warnings)
+        )
+        history = self._rules.history
+        if history is not None and changes:
             recorded = self._snapshot(after)
-            revision = self._history.add(self.database, self.id, revision, self.snapshot, recorded)
+            revision = history.add(self.database, self.id, revision, self.snapshot, recorded)
         return ChangeResult(Representation.of(after), revision)
+
+    def _warnings(self, after: Document) -> list[BuildWarning]:
+        """Return what cannot be of the changed build, as far as anybody asks."""
+        asked = self._options.dry_run or self._rules.refuse_warnings
+        return self._rules.warnings.of(after) if asked else []
+
+    def _reason_to_force(self, warnings: list[BuildWarning]) -> str | None:
+        """Return the reason of a change that brings warnings, which says that it was forced.
+
+        :raises ImpossibleBuild: it is not forced.
+        :raises InvalidParameter: the column has no room for the word.
+        """
+        reason = self._options.reason
+        if not warnings:
+            return reason
+        if not self._options.force:
+            raise ImpossibleBuild(warnings)
+        given = "" if reason is None else f"{reason} "
+        dialect = self.database.bind.dialect
+        in_full = f"{given}(forced: {'; '.join(one.warning for one in warnings)})"
+        with suppress(InvalidParameter):
+            self._rules.check_reason(in_full, dialect)
+            return in_full
+        self._rules.check_reason(in_short := f"{given}(forced)", dialect)
+        return in_short
 
     def _assign(self, members: list[str], loaded: LoadedBuild) -> None:
         """Assign the members to the build, and nothing else."""
@@ -148,8 +256,10 @@ class BuildChange:
             if key in problems or attribute not in loaded.values:
                 continue
             value = loaded.values[attribute]
-            # An undo assigns None where no put does, and a @validates may not expect it.
+            # An undo assigns None where no PUT does, and a @validates may not expect it.
             refusals = (ValueError, TypeError, AttributeError) if value is None else (ValueError,)
+            name = self.codec.properties.get(key, "")
+            old = instance_dict(self.build).get(name)
             try:
                 setattr(self.build, attribute, value)
             except refusals as error:
@@ -158,8 +268,7 @@ class BuildChange:
                 problems[key] = [sentence or "refused by the model"]
                 continue
             # SQLAlchemy takes 1 and True for equal, also in JSON, and would keep one for the other.
-            name = self.codec.properties.get(key)
-            if name is not None and not isinstance(value, str | datetime | None):
+            if name and old == value:
                 flag_modified(self.build, name)
         if problems:
             raise InvalidBuild(problems)
@@ -189,18 +298,16 @@ class BuildChange:
             session.flush()
         except OverflowError as error:  # what SQLite's driver raises for more than 64 bits
             raise BuildConflict from error
-        with FlushRouting(session):
-            mapper = object_mapper(self.build)
-            held = instance_dict(self.build)
-            # What a listener writes after the flush is unknown to the session.
-            every = reread or others or _written_after(session, mapper)
-            names = held if every else codec.needs_refresh
-            if stale := [name for name in names if name in held and name in mapper.attrs]:
-                session.expire(self.build, stale)
-            return self._query.dump(self.database, self.build, self.id)
+        mapper, held = instance_state(self.build).mapper, instance_dict(self.build)
+        # What a listener writes after the flush is unknown to the session.
+        every = reread or others or _written_after(session, mapper)
+        names = held if every else codec.needs_refresh
+        if stale := [name for name in names if name in held and name in mapper.attrs]:
+            session.expire(self.build, stale)
+        return self._rules.query.dump_locked(self.database, self.build, self.id)
 
     def _snapshot(self, document: Document) -> Document:
-        if self._history is None:
+        if self._rules.history is None:
             return document
         with self.database.session.no_autoflush:  # a getter that writes is no change
             return snapshot(self.codec, self.build, document)
@@ -235,14 +342,18 @@ class BuildChange:
 def end_changes(database: Database, options: ChangeOptions) -> None:
     """Commit the changes of a transaction, or roll back their preview."""
     session, bind, _ = database
+    of_postgresql = bind.dialect.name == "postgresql"
     if options.dry_run:
-        if bind.dialect.name == "postgresql":
+        if of_postgresql:
             # A preview has no commit, which would check the deferred constraints.
             database.connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
         rollback(session)
+        return
+    forget_changes(session)
+    # Everything that may fail, and everything that asks the database, comes before the commit.
+    if of_postgresql:
+        commit(session, database.connection)
     else:
-        forget_changes(session)
-        # Everything that may fail, and everything that asks the database, comes before the commit.
         session.commit()
 
 

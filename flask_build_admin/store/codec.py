@@ -1,22 +1,30 @@
 """Documents to values of the host's model and back, by the schema, on one database."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from copy import copy, deepcopy
 from math import isfinite
 from typing import Any, NamedTuple, cast
 
 from marshmallow import RAISE, Schema, ValidationError, fields, missing
+from sqlalchemy import Column
 from sqlalchemy.engine import Dialect
 
 from ..exceptions import BuildNotFound, InvalidBuild, Problems
 from ..representation import SCALARS, Document, changed_members, same
-from ..schema import MISSING, AnyField, BuildSchema, Text, UnixTime, WholeNumber, members_of
+from ..schema import (
+    DIGITS,
+    MISSING,
+    AnyField,
+    BuildSchema,
+    Member,
+    Text,
+    UnixTime,
+    WholeNumber,
+    members_of,
+)
 from .fastpath import Check, Dump, compile_check, compile_dump, compiles, has_hooks
 from .limits import LONE_SURROGATE, add_limits, returns_as_written
 from .mapping import column_of, mapper_of, python_type
-
-_DECIMAL = re.compile("0|-?[1-9][0-9]{0,99}")
 
 #: The kinds of field that dump values of one JSON type only, whatever the row has.
 _OF_ONE_TYPE = frozenset({Text, UnixTime, WholeNumber})
@@ -73,36 +81,38 @@ class BuildCodec:
     def __init__(self, schema: type[BuildSchema], model: type[Any], dialect: Dialect) -> None:
         self._model = model
         self._dialect = dialect
-        self.schema = self._limited(schema)
-        self.members = members_of(self.schema)
+        self.schema: BuildSchema = self._limited(schema)
+        self.members: dict[str, Member] = members_of(self.schema)
         #: Whether the schema has hooks, which may load and dump otherwise than its fields.
-        self.has_hooks = has_hooks(self.schema)
+        self.has_hooks: bool = has_hooks(self.schema)
         self._id = self.members["id"]
         every = self.members.items()
         #: The members that must be sent back as they are.
-        self.protected = [key for key, member in every if member.protected]
+        self.protected: list[str] = [key for key, member in every if member.protected]
         #: Member to attribute, of the members that can be changed.
-        self.attributes = {key: one.attribute for key, one in every if not one.protected}
+        self.attributes: dict[str, str] = {
+            key: one.attribute for key, one in every if not one.protected
+        }
         #: Member to attribute, of the members that read one attribute of the build itself.
-        self.sources = {
+        self.sources: dict[str, str] = {
             key: member.attribute
             for key, member in every
             if member.reads_attribute and "." not in member.attribute
         }
         #: The columns behind the members.
-        self.columns = {
+        self.columns: dict[str, Column[Any]] = {
             key: column
             for key, member in every
             if (column := column_of(model, member.attribute)) is not None
         }
         #: The mapper's names of the same.
-        self.properties = {
+        self.properties: dict[str, str] = {
             key: mapper_of(model).get_property_by_column(column).key
             for key, column in self.columns.items()
         }
         #: The mapper's names of what may be another value in the database than in the session,
         #: once the build is flushed: inexact columns, and relationships.
-        self.needs_refresh = [one.key for one in mapper_of(model).relationships]
+        self.needs_refresh: list[str] = [one.key for one in mapper_of(model).relationships]
         for key, column in self.columns.items():
             if not returns_as_written(self.members[key].field, column, dialect):
                 self.needs_refresh.append(self.properties[key])
@@ -187,7 +197,7 @@ class BuildCodec:
         if not validate:
             field = copy(field)
             field.validators = []
-        candidates: list[Any] = [int(text), text] if _DECIMAL.fullmatch(text) else [text]
+        candidates: list[Any] = [int(text), text] if DIGITS.fullmatch(text) else [text]
         for candidate in candidates:
             try:
                 return field.deserialize(candidate)
@@ -206,6 +216,11 @@ class BuildCodec:
         """Return one member of a build as its field dumps it, without the hooks of the schema."""
         member = self.members[key]
         return member.field.serialize(member.name, build, self.schema.get_attribute)
+
+    def dump_members(self, build: Any, keys: Iterable[str]) -> Document:
+        """Return these members of a build, those that there are, likewise."""
+        found = {key: self.dump_member(build, key) for key in keys if key in self.members}
+        return {key: _as_json(value) for key, value in found.items() if value is not missing}
 
     def _dump(self, build: Any) -> Document:
         try:

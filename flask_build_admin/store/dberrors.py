@@ -23,6 +23,7 @@ from ..exceptions import (
     DatabaseUnavailable,
     InvalidBuild,
     InvalidParameter,
+    one_line,
 )
 from ..representation import Document
 
@@ -80,9 +81,9 @@ _MYSQL_BUSY = _MYSQL_UNREACHABLE | frozenset(
     | {1615, 1637, 1792, 1836, 1927, 1969, 3024, 3168, 3169, 3572, 4031}
 )
 
-#: A server, or the transactions of a connection, that turn out to be read-only; a file of SQLite's
-#: that was replaced while it was open.
-_READ_ONLY = frozenset({"25006", 1290, 1792, 1836, "SQLITE_READONLY_DBMOVED"})
+#: A server, or the transactions of a connection, that turn out to be read-only; a node of Galera
+#: that has left its cluster; a file of SQLite's that was replaced while it was open.
+_READ_ONLY = frozenset({"25006", 1047, 1290, 1792, 1836, "SQLITE_READONLY_DBMOVED"})
 
 
 #: How a message names what the error is about, by the code of the error. A message may hold a
@@ -115,6 +116,8 @@ _NAMES: dict[int | str, re.Pattern[str]] = {
     for code in codes
 }
 
+_NO_CONNECTION = "no connection"
+
 #: Why a database cannot be reached, in words that hold nothing of the message.
 _TROUBLES = {
     "connection refused": "refused",
@@ -125,8 +128,11 @@ _TROUBLES = {
     "too many connections": "too many|remaining connection slots",
     "starting or stopping": "starting up|shutting down|recovery mode",
     "connection lost": "lost|closed|gone away|terminat|network error|reset by peer|not available",
-    "no connection": "connect",
+    _NO_CONNECTION: "connect",
 }
+
+#: What PostgreSQL's server, or a pooler in its place, says of a connection that it refuses.
+_FATAL = re.compile(r"FATAL:\s+(.+)")
 
 _UNSTORABLE = ["holds a character that the database cannot store"]
 
@@ -174,7 +180,25 @@ class _ConvertingValues:
             raise Unreadable(describe(error)) from error
 
 
-converting_values = _ConvertingValues()
+converting_values: _ConvertingValues = _ConvertingValues()
+
+
+class UnknownValue(Exception):
+    """A query compares a column with what no row of the database can have."""
+
+
+class _ComparingValues:
+    """Raise ``UnknownValue`` in the place of what says so: the driver, or the database."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, Exception) and _is_of_value(error):
+            raise UnknownValue(describe(error)) from error
+
+
+comparing_values: _ComparingValues = _ComparingValues()
 
 
 def describe(error: BaseException) -> str:
@@ -198,16 +222,6 @@ def needs_reconnect(error: Exception) -> bool:
     if isinstance(error, DBAPIError):
         return _code(error.orig) in _READ_ONLY
     return isinstance(error, OSError) and _is_of_driver(error)
-
-
-def is_unknown_value(error: Exception) -> bool:
-    """Check whether a query compares a column with what no row of the database can have."""
-    if not isinstance(error, DBAPIError):
-        # StatementError: the type of the column refuses the value.
-        return isinstance(error, OverflowError | UnicodeEncodeError | StatementError)
-    if isinstance(error, DataError) or (_state(error.orig) or "")[:2] == "22":
-        return True
-    return _number(error.orig) in {1267, 1270, 1271, 3988}  # the column has another character set
 
 
 def refuse_character(
@@ -238,6 +252,15 @@ def _missing_character(error: Exception) -> str | None:
         return None
     octets = re.findall(r"(?:0x|\\x)([0-9a-fA-F]{2})", _message(origin))
     return bytes.fromhex("".join(octets)).decode(errors="ignore")[:1] or None
+
+
+def _is_of_value(error: Exception) -> bool:
+    if not isinstance(error, DBAPIError):
+        # StatementError: the type of the column refuses the value.
+        return isinstance(error, OverflowError | UnicodeEncodeError | StatementError)
+    if isinstance(error, DataError) or (_state(error.orig) or "")[:2] == "22":
+        return True
+    return _number(error.orig) in {1267, 1270, 1271, 3988}  # the column has another character set
 
 
 def _is_of_driver(error: Exception) -> bool:
@@ -281,7 +304,10 @@ def _name(origin: Any, code: int | str | None) -> str | None:
     if code is None or code in _MYSQL_UNREACHABLE or str(code)[:2] in _UNREACHABLE_STATES:
         # pg8000 has no more than "Can't create a connection": the reason is in the context.
         said = f"{origin} {origin.__context__}"
-        return next((one for one in _TROUBLES if re.search(_TROUBLES[one], said, re.I)), None)
+        trouble = next((one for one in _TROUBLES if re.search(_TROUBLES[one], said, re.I)), None)
+        # The server's own sentence, or the pooler's: no statement was sent, so it has no value.
+        found = _FATAL.search(said) if trouble in (None, _NO_CONNECTION) else None
+        return one_line(found[1]) if found else trouble
     return None
 
 

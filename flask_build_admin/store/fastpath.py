@@ -16,7 +16,7 @@ from sqlalchemy.orm.attributes import InstrumentedAttribute, instance_dict
 from ..representation import Document
 from ..schema import AnyField, BuildSchema, Text, WholeNumber, members_of
 from .limits import LONE_SURROGATE, Utf8Length, storable
-from .mapping import mapper_of
+from .mapping import looks_up_by_itself, mapper_of
 
 Check = Callable[[Document], list[str]]
 Dump = Callable[[Any], Document]
@@ -118,8 +118,7 @@ def compile_dump(schema: BuildSchema, model: type[Any]) -> Dump:
     get_loaded = itemgetter(*attributes)
     # attrgetter returns loaded columns, too, but calls a descriptor in Python for each.
     columns = mapper_of(model).column_attrs
-    own = getattr_static(model, "__getattribute__") is not object.__dict__["__getattribute__"]
-    plain = not own and all(
+    plain = not looks_up_by_itself(model) and all(
         attribute in columns
         and isinstance(getattr_static(model, attribute, None), InstrumentedAttribute)
         for attribute in attributes

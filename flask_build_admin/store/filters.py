@@ -8,16 +8,16 @@ from functools import cached_property
 from typing import Any
 
 from marshmallow import ValidationError, fields
-from sqlalchemy import ColumnElement, and_, false, or_
+from sqlalchemy import JSON, ColumnElement, and_, false, or_
 
 from ..exceptions import InvalidJSON, InvalidParameter
 from ..representation import Document, decode, same
 from ..schema import AnyField, BuildSchema, Choice, Member, UnixTime, WholeNumber, members_of
 from .codec import BuildCodec
-from .mapping import column_of, expression_of
+from .mapping import column_of, expression_of, python_type
 
-#: The members that are signs of life of an unfinished build.
-_SIGNS_OF_LIFE = ("created", "enqueued", "started")
+#: The members that are signs of life of an unfinished build, in the order of the times.
+SIGNS_OF_LIFE = ("created", "enqueued", "started")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +47,25 @@ class FilterConditions:
         self._members = members
         self._moments = {
             key: expression
-            for key in _SIGNS_OF_LIFE
+            for key in SIGNS_OF_LIFE
             if (member := members.get(key)) is not None and accepts(member.field, 1)
             if (expression := expression_of(model, member.attribute)) is not None
         }
 
     @cached_property
     def fields(self) -> Mapping[str, AnyField]:
-        """The members that a filter may name, with their fields: those that are columns."""
+        """The members that a filter may name, with their fields: those that are columns.
+
+        PostgreSQL compares no JSON.
+        """
         # Not before a request, because the model may refer to a class that is imported later.
         every = self._members.items()
         found = {key: column_of(self._model, member.attribute) for key, member in every}
-        return {key: one.field for key, one in every if found[key] is not None}
+        return {
+            key: one.field
+            for key, one in every
+            if (column := found[key]) is not None and not isinstance(column.type, JSON)
+        }
 
     def of(self, codec: BuildCodec, wanted: BuildFilter) -> list[ColumnElement[bool]]:
         """Return the conditions that a build is meant.
@@ -84,7 +91,11 @@ class FilterConditions:
     def _equals(self, member: Member, value: Any) -> ColumnElement[bool]:
         column, field = getattr(self._model, member.attribute), member.field
         loaded = field.deserialize(value)
-        of_null = field.serialize(member.name, {member.attribute: None})
+        dumped = _dump(member, loaded)
+        held = python_type(column_of(self._model, member.attribute))
+        if isinstance(loaded, int) and held in (bool, int):
+            loaded = held(loaded)  # PostgreSQL compares no boolean with a number
+        of_null = _dump(member, None)
         if value is None:
             return column.is_(None)  # type: ignore[no-any-return]
         if isinstance(field, UnixTime):  # the column may have fractions of the second
@@ -95,14 +106,14 @@ class FilterConditions:
             found = column == 0
         else:
             found = column == loaded  # NULL: IS NULL
-        return or_(found, column.is_(None)) if same(of_null, value) else found
+        return or_(found, column.is_(None)) if same(of_null, dumped) else found
 
     def _within(
         self, members: Mapping[str, Member], wanted: BuildFilter, problems: dict[str, list[str]]
     ) -> Iterator[ColumnElement[bool]]:
         created = self._moments.get("created")
         if created is None:
-            cannot = ["these builds cannot be listed by when they were created"]
+            cannot = ["these builds cannot be listed by when they were created: use idle_before"]
             given = {"after": wanted.after, "before": wanted.before}
             problems |= {name: cannot for name, second in given.items() if second is not None}
         else:
@@ -122,10 +133,22 @@ class FilterConditions:
 
 
 def matches(codec: BuildCodec, document: Document, wanted: BuildFilter) -> bool:
-    """Check that a build has just the values that are meant: a collation may ignore case."""
-    values = wanted.members.items()
-    # A hook may dump them otherwise.
-    return codec.has_hooks or all(same(document.get(key), value) for key, value in values)
+    """Check that a build has just the values that are meant: a collation may ignore case.
+
+    :param wanted: filters that the codec's fields take.
+    """
+    if codec.has_hooks:  # one may dump them otherwise
+        return True
+    for key, value in wanted.members.items():
+        member = codec.members[key]
+        # A UUID, for example, may be written in several ways, and is dumped in one.
+        if not same(document.get(key), _dump(member, member.field.deserialize(value))):
+            return False
+    return True
+
+
+def _dump(member: Member, loaded: Any) -> Any:
+    return member.field.serialize(member.name, {member.attribute: loaded})
 
 
 def accepts(field: AnyField, value: Any) -> bool:

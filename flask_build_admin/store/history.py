@@ -1,25 +1,36 @@
-"""Revisions: the host's table of them, what a revision holds, and what an undo restores."""
+"""Revisions: the host's table of them, what is written to it, and the lists of it."""
 
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
-from math import floor, isfinite
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
-from marshmallow import missing
-from sqlalchemy.orm import mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
-from ..exceptions import ConfigurationError, RevisionNotFound, UndoConflict
-from ..representation import Document, changed_members, changes_between, encode, same
-from ..schema import UnixTime, WholeNumber, to_unix_time
-from .codec import BuildCodec, LoadedBuild
-from .dberrors import Unreadable, converting_values
+from ..exceptions import ConfigurationError, RevisionNotFound
+from ..representation import Document, changes_between, encode, same
+from ..schema import to_unix_time
+from .codec import BuildCodec
+from .dberrors import UnknownValue, Unreadable, comparing_values, converting_values
 from .locking import Database
 from .mapping import column_of, mapper_of, python_type
 from .portions import FIRST_BUILDS, MAX_PORTION, next_portion
+from .servers import require_ordered_ids
+from .snapshots import dump_snapshot
 from .transactions import flush_bind, log
+from .warnings import BuildWarning
 
-_COLUMNS = ("id", "build_id", "at", "actor", "reason", "batch", "before", "after")
+#: What the columns hold, but for the id of the build: that is as its model has it.
+_TYPES = {
+    "id": int,
+    "at": datetime,
+    "actor": str,
+    "reason": str,
+    "batch": str,
+    "before": dict,
+    "after": dict,
+}
 
 #: The longest name of a batch, in characters: that of a UUID.
 MAX_BATCH = 36
@@ -33,6 +44,13 @@ MAX_REVISION_ID = 2**63 - 1
 #: How many builds a revision needs the memory of: it has two, which are also read as text.
 _BUILDS = 3
 
+#: How far apart the clocks of the servers may be, and how long a transaction may last that makes a
+#: revision, in seconds. The ids of revisions are in the order of ``at`` but for that.
+_CLOCK_SKEW = 3600
+
+#: How far back the first look for an older revision goes, in ids.
+_STEP = 1024
+
 #: The default number of revisions in a list.
 DEFAULT_REVISIONS = 50
 
@@ -45,10 +63,19 @@ class BuildRevisionMixin:
     The table must be in the database of the builds. A host may add columns that need no value, and
     redeclare any of these: ``build_id`` if the ids of its builds are no integers, ``reason`` with
     another length. Revisions are inserted as rows: defaults of columns apply, events of the mapper
-    are not called. No revision is ever changed or deleted.
+    are not called. No revision is ever changed, and only ``BuildStore.prune`` deletes any.
     """
 
-    # Not annotated as Mapped: a dataclass base would take them for its fields.
+    # Not annotated at run time: a dataclass base would take what is Mapped for its fields.
+    if TYPE_CHECKING:
+        id: Mapped[int]
+        build_id: Mapped[Any]
+        at: Mapped[datetime]
+        actor: Mapped[str | None]
+        reason: Mapped[str | None]
+        batch: Mapped[str | None]
+        before: Mapped[Document]
+        after: Mapped[Document]
 
     #: Ascending in the order of the changes of one build. It stands before the host's columns.
     id = mapped_column(
@@ -87,13 +114,27 @@ class Revision(NamedTuple):
     at: int | None = None
     #: What it has in common with the other changes of a batch; None: it is a change of its own.
     batch: str | None = None
+    #: What cannot be of the changed build, if that was asked: of a preview, for example.
+    warnings: Sequence[BuildWarning] = ()
+    #: What was changed by others before the next revision, or until now, as ``changes`` has it.
+    #: None if the revision was not read from the history.
+    changed_outside: Document | None = None
+    #: What does not stand any more of what the revision changed, and was changed by no later one:
+    #: the value that it gave to each member, and that of now. None if that was not asked.
+    overwritten: Document | None = None
 
     @property
     def document(self) -> Document:
-        """The revision as JSON; without ``id``, ``at`` and ``batch`` if it is not recorded."""
+        """The revision as JSON; the preview of one has ``warnings``, but no ``id``."""
         names = ("id", "build_id", "at", "actor", "reason", "batch", "changes")
         unknown = {"id", "at", "batch"} if self.id is None else set()
-        return {name: getattr(self, name) for name in names if name not in unknown}
+        document = {name: getattr(self, name) for name in names if name not in unknown}
+        if self.id is None:
+            document["warnings"] = [one.document for one in self.warnings]
+        for name in ("changed_outside", "overwritten"):
+            if (value := getattr(self, name)) is not None:
+                document[name] = value
+        return document
 
 
 class RevisionFilter(NamedTuple):
@@ -109,6 +150,30 @@ class RevisionFilter(NamedTuple):
     after: int | None = None
     #: Only those made earlier than this UNIX epoch second.
     before: int | None = None
+
+    def fits(self, revision: Revision) -> bool:
+        """Check a revision, but for its build: a collation may find "MONA" for "mona"."""
+        at = revision.at or 0
+        return (
+            self.batch in (None, revision.batch)
+            and self.actor in (None, revision.actor)
+            and (self.after is None or at > self.after)
+            and (self.before is None or at < self.before)
+        )
+
+
+class RecordedChange(NamedTuple):
+    """One revision as it was read, with what it records."""
+
+    id: int
+    revision: Revision
+    #: The id of the build, as the model has it.
+    build_id: Any
+    #: The build before and after the change, as it was dumped.
+    before: Document
+    after: Document
+    #: The id of the next revision of the build; None: there was none.
+    next_id: int | None
 
 
 class BuildHistory:
@@ -126,7 +191,7 @@ class BuildHistory:
         self._mapper = mapper_of(model, "history", hint)
         self._name = model.__name__
         self._columns: dict[str, sa.Column[Any]] = {}
-        for name in _COLUMNS:
+        for name in ("build_id", *_TYPES):
             if (column := column_of(model, name)) is None:
                 raise ConfigurationError(
                     f"{self._name} has no column {name!r}: make it with BuildRevisionMixin."
@@ -137,7 +202,7 @@ class BuildHistory:
         self._id = self._columns["id"]
         self._check_columns(id_column)
         self._insert = sa.insert(self._id.table)
-        self._select = sa.select(*(column.label(name) for name, column in self._columns.items()))
+        self._listed: dict[str, sa.Select[Any]] = {}
 
     def check_bind(self, database: Database) -> None:
         """Check that the session flushes the revisions where it flushes the builds."""
@@ -159,6 +224,7 @@ class BuildHistory:
 
         :returns: the revision with its ``id`` and ``at``.
         """
+        require_ordered_ids(database.connection, self._id)
         at = datetime.now(UTC).replace(microsecond=0)  # MariaDB would round it, possibly up
         values = {
             "build_id": build_id,
@@ -169,7 +235,11 @@ class BuildHistory:
             "before": before,
             "after": after,
         }
-        row = {self._columns[name].key: value for name, value in values.items()}
+        row = {
+            self._columns[name].key: value
+            for name, value in values.items()
+            if value is not None or self._columns[name].nullable  # else it has a default
+        }
         try:
             inserted = database.connection.execute(self._insert, row)
         except UnicodeEncodeError:  # nothing was sent yet
@@ -190,11 +260,11 @@ class BuildHistory:
         if not 1 <= revision_id <= MAX_REVISION_ID:
             raise RevisionNotFound
         wanted = sa.literal(revision_id, sa.BigInteger)  # the column may be narrower
-        query = self._select.where(self._build_id == build_id, self._id == wanted)
+        query = self._select(database).where(self._build_id == build_id, self._id == wanted)
         try:
             with converting_values:
                 rows = database.connection.execute(query).all()
-                revisions = _revisions_of(database.codec, rows, RevisionFilter(build_id))
+                revisions = _changes_of(database.codec, rows, RevisionFilter(build_id))
         except Unreadable as error:
             _log_unreadable(revision_id, error)
             raise RevisionNotFound("This revision of the build cannot be read.") from error
@@ -204,26 +274,74 @@ class BuildHistory:
 
     def newest(
         self, database: Database, wanted: RevisionFilter, limit: int, below: int | None
-    ) -> Iterator[Revision]:
-        """Read the newest revisions, of those with an id ``below`` another."""
-        query = self._select.where(*self._conditions(wanted)).order_by(self._id.desc())
+    ) -> Iterator[list[RecordedChange]]:
+        """Read the newest revisions in portions, of those with an id ``below`` another."""
+        query = self._select(database).where(*self._conditions(wanted)).order_by(self._id.desc())
+        if wanted.after is not None:
+            query = query.where(self._id > self._last_id(database, wanted.after - _CLOCK_SKEW))
         size = FIRST_BUILDS // _BUILDS
         while limit > 0:
             asked = min(size, limit)
-            ids, revisions, size = self._read(database, query, wanted, asked, below)
-            limit -= len(revisions)
-            while revisions:
-                yield revisions.pop(0)
+            ids, changes, size = self._read(database, query, wanted, asked, below)
+            limit -= len(changes)
+            yield changes
             if len(ids) < asked:
                 return
             below = ids[-1]
+
+    def next_ids(self, database: Database, revision_ids: Collection[int]) -> dict[int, int]:
+        """Return the id of the next revision of the same build, of each that has one by now."""
+        query = self._select(database).where(self._id.in_(revision_ids))
+        query = query.with_only_columns(self._id, self._next_id(database))
+        rows = database.connection.execute(query).all() if revision_ids else ()
+        return {revision: following for revision, following in rows if following is not None}
+
+    def snapshots_before(
+        self, database: Database, revision_ids: Collection[int]
+    ) -> dict[int, Document]:
+        """Return the dumped build before each revision, if that can be read."""
+        query = sa.select(self._id, self._columns["before"]).where(self._id.in_(revision_ids))
+        connection, codec = database.connection, database.codec
+        try:
+            with converting_values:
+                rows = connection.execute(query).all() if revision_ids else ()
+                return {revision: dump_snapshot(codec, {**before}) for revision, before in rows}
+        except Unreadable:
+            found: dict[int, Document] = {}
+            if len(revision_ids) > 1:
+                for one in revision_ids:
+                    found |= self.snapshots_before(database, [one])
+            return found
 
     def in_batch(self, database: Database, batch: str) -> list[tuple[int, Any]]:
         """List the revisions of a batch, the newest first, each with the id of its build."""
         query = sa.select(self._id, self._build_id, self._columns["batch"])
         query = query.where(self._columns["batch"] == batch).order_by(self._id.desc())
-        rows = database.connection.execute(query).all()
+        try:
+            with comparing_values:
+                rows = database.connection.execute(query).all()
+        except UnknownValue:
+            return []
         return [(revision, build) for revision, build, name in rows if name == batch]
+
+    def old(self, database: Database, before: int, above: int, limit: int) -> Sequence[int]:
+        """List the first revisions that are made earlier, but for the newest of each build.
+
+        :param before: UNIX epoch second.
+        :param above: only revisions with a greater id.
+        """
+        later = self._later(database).exists()
+        query = sa.select(self._id).where(
+            self._id > sa.literal(above, sa.BigInteger),
+            self._columns["at"] < self._moment(before),
+            later,
+        )
+        return database.connection.scalars(query.order_by(self._id).limit(limit)).all()
+
+    def delete(self, database: Database, revision_ids: Collection[int]) -> int:
+        """Delete revisions, and return how many there were."""
+        query = sa.delete(self._id.table).where(self._id.in_(revision_ids))
+        return database.connection.execute(query).rowcount
 
     def _conditions(self, wanted: RevisionFilter) -> Iterator[sa.ColumnElement[bool]]:
         for name in ("build_id", "batch", "actor"):
@@ -235,8 +353,47 @@ class BuildHistory:
             yield self._columns["at"] < self._moment(wanted.before)
 
     def _moment(self, second: int) -> datetime:
-        moment = datetime.fromtimestamp(second, UTC)
+        moment = datetime.fromtimestamp(max(second, 0), UTC)
         return moment if self._aware else moment.replace(tzinfo=None)
+
+    def _last_id(self, database: Database, second: int) -> int:
+        """Return the id of a revision that was made earlier, as late a one as is found soon.
+
+        There need be no index on ``at``, and no list of the last day may read the whole table.
+        """
+        at, step = self._columns["at"], _STEP
+        query = sa.select(self._id, at).order_by(self._id.desc()).limit(1)
+        newest = database.connection.scalar(query.with_only_columns(self._id)) or 0
+        while newest > step:
+            with suppress(Unreadable), converting_values:
+                row = database.connection.execute(query.where(self._id <= newest - step)).first()
+                if row is None or to_unix_time(row.at) < second:
+                    return 0 if row is None else row.id
+            step *= 2
+        return 0
+
+    def _select(self, database: Database) -> sa.Select[Any]:
+        """Return the query of all revisions, each with the id of the next one of its build."""
+        name = database.bind.dialect.name
+        if name not in self._listed:
+            columns = [column.label(name) for name, column in self._columns.items()]
+            self._listed[name] = sa.select(*columns, self._next_id(database))
+        return self._listed[name]
+
+    def _next_id(self, database: Database) -> sa.Label[int | None]:
+        query = self._later(database).limit(1)
+        return query.scalar_subquery().label("next_id")
+
+    def _later(self, database: Database) -> sa.Select[tuple[int]]:
+        """Return the query of the later revisions of the same build."""
+        later = self._id.table.alias()
+        build_id, revision_id = later.c[self._build_id.key], later.c[self._id.key]
+        conditions = [build_id == self._build_id, revision_id > self._id]
+        if python_type(self._build_id) in (str, object):  # a collation may find "abc" for "ABC"
+            of_postgresql = database.bind.dialect.name == "postgresql"
+            exact: Any = sa.Text(collation="C") if of_postgresql else sa.LargeBinary()
+            conditions.append(sa.cast(build_id, exact) == sa.cast(self._build_id, exact))
+        return sa.select(revision_id).where(*conditions).order_by(revision_id)
 
     def _read(
         self,
@@ -245,149 +402,96 @@ class BuildHistory:
         wanted: RevisionFilter,
         limit: int,
         below: int | None,
-    ) -> tuple[list[int], list[Revision], int]:
+    ) -> tuple[list[int], list[RecordedChange], int]:
         """Return the ids of some revisions, those that are meant, and how many to read next."""
         if below is not None:
             query = query.where(self._id < sa.literal(below, sa.BigInteger))
         query, connection = query.limit(limit), database.connection
         try:
+            with comparing_values:
+                found = connection.execute(query)
+        except UnknownValue:
+            return [], [], limit
+        try:
             with converting_values:
-                rows = connection.execute(query).all()
-                revisions = _revisions_of(database.codec, rows, wanted)
+                rows = found.all()
+                changes = _changes_of(database.codec, rows, wanted)
             ids = [row.id for row in rows]
             size = next_portion([[row.before, row.after] for row in rows], MAX_PORTION // _BUILDS)
         except Unreadable:
             # One by one: a revision that cannot be read hides no other.
             ids = [*connection.scalars(query.with_only_columns(self._id))]
-            revisions = [*self._one_by_one(database, wanted, ids)]
+            changes = [*self._one_by_one(database, wanted, ids)]
             size = FIRST_BUILDS // _BUILDS
-        return ids, revisions, size
+        return ids, changes, size
 
     def _one_by_one(
         self, database: Database, wanted: RevisionFilter, ids: Iterable[int]
-    ) -> Iterator[Revision]:
+    ) -> Iterator[RecordedChange]:
         for revision_id in ids:
-            query = self._select.where(self._id == revision_id)
+            query = self._select(database).where(self._id == revision_id)
             try:
                 with converting_values:
                     rows = database.connection.execute(query).all()
-                    yield from _revisions_of(database.codec, rows, wanted)
+                    yield from _changes_of(database.codec, rows, wanted)
             except Unreadable as error:
                 _log_unreadable(revision_id, error)
 
     def _check_columns(self, id_column: sa.Column[Any] | None) -> None:
         held, needed = python_type(self._build_id), python_type(id_column)
+        problems = []
         if held is not needed and object not in (held, needed):
-            raise ConfigurationError(
+            problems.append(
                 f"{self._name}.build_id holds {held.__name__}, but the id of a build is"
                 f" {needed.__name__}: declare it anew, of the type of that id, with index=True."
             )
-        own = {*self._columns.values()}
-        for column in self._id.table.columns:
-            given = column.nullable or column.default or column.server_default
-            if column not in own and not given:
-                raise ConfigurationError(
-                    f"{self._name}.{column.key} needs a value that nobody gives it: let it be"
-                    " nullable, or give it a default."
+        for name, kind in _TYPES.items():
+            if (held := python_type(self._columns[name])) not in (kind, object):
+                problems.append(
+                    f"{self._name}.{name} holds {held.__name__}, not {kind.__name__}: leave it to"
+                    " BuildRevisionMixin, or declare it of a type that does."
                 )
+        # A model need not say how the database gives the id, and a host may always have an actor
+        # and a reason. But most revisions have no batch.
+        given = {column for name, column in self._columns.items() if name != "batch"}
+        for column in self._id.table.columns:
+            needs_none = column.nullable or column.default or column.server_default
+            if column not in given and not needs_none:
+                problems.append(
+                    f"{self._name}.{column.key} is NOT NULL, but not every revision has a value for"
+                    " it: let it be nullable, or give it a default."
+                )
+        batch = self._columns["batch"].type
+        length = batch.length if isinstance(batch, sa.String) else None
+        if length is not None and length < MAX_BATCH:
+            problems.append(
+                f"{self._name}.batch holds {length} characters, but a batch may have {MAX_BATCH}:"
+                " leave it to BuildRevisionMixin, or declare it at least as long."
+            )
+        if problems:
+            raise ConfigurationError("\n".join(problems))
 
 
-def snapshot(codec: BuildCodec, build: Any, document: Document) -> Document:
-    """Return the document of a build with its NULLs, and its fractions of a second."""
-    exact: Document = {}
-    for key, attribute in codec.sources.items():
-        value = getattr(build, attribute, missing)  # a property may lack what it reads
-        if value is None:
-            exact[key] = None
-        elif isinstance(value, datetime) and value.microsecond and _is_whole(codec, key):
-            exact[key] = to_unix_time(value) + value.microsecond / 1e6
-        elif isinstance(value, float) and isfinite(value) and _is_whole(codec, key):
-            exact[key] = value
-    return {key: exact.get(key, value) for key, value in document.items()} if exact else document
-
-
-def dump_snapshot(codec: BuildCodec, recorded: Document) -> Document:
-    """Return a snapshot, or a part of one, as the build was dumped, in the order of the schema."""
-    document = {}
-    for key, member in codec.members.items():
-        if key in recorded:
-            value = recorded[key]
-            if value is None and key in codec.sources:
-                value = member.field.serialize(member.name, {member.attribute: None})
-            elif type(value) is float and _is_whole(codec, key):
-                moment = isinstance(member.field, UnixTime)
-                value = floor(value) if moment else int(value)
-            document[key] = value
-    return document | {key: recorded[key] for key in recorded if key not in document}
-
-
-def members_to_restore(
-    codec: BuildCodec, document: Document, current: Document, before: Document, after: Document
-) -> list[str]:
-    """List the members that the undo of a revision restores.
-
-    :param document: the build as it is, dumped; ``current`` is its snapshot.
-    :param before: the snapshot before the change of the revision; ``after`` the one after it.
-    :raises UndoConflict: one of them has another value now than the change gave it.
-    """
-    fixed = {"id", *codec.protected}
-    members = [key for key in changed_members(before, after) if key in before and key not in fixed]
-    # A NULL equals the zero that it is dumped as.
-    moved = {*changed_members(document, dump_snapshot(codec, after))}
-    moved &= {*changed_members(current, after)}
-    if conflicts := [key for key in members if key in document and key in moved]:
-        raise UndoConflict(conflicts)
-    return members
-
-
-def load_restored(
-    codec: BuildCodec, build: Any, document: Document, before: Document, members: list[str]
-) -> LoadedBuild:
-    """Validate the document of a build with some members as they were in a snapshot."""
-    dumped = dump_snapshot(codec, {key: before[key] for key in members})
-    loaded = codec.load_values(codec.load(document | dumped), build, document)
-    values = {**loaded.values}
-    for key in codec.attributes.keys() & {*members}:
-        attribute = codec.attributes[key]
-        if before[key] is None and (dumped[key] is not None or key in loaded.problems):
-            values[attribute] = None
-        elif type(before[key]) is float and _is_whole(codec, key):
-            second: Any = values.get(attribute)
-            part = timedelta(microseconds=round(before[key] % 1 * 1e6))
-            values[attribute] = second + part if isinstance(second, datetime) else before[key]
-    # A column that may be NULL had it, whatever the member takes.
-    problems = {key: loaded.problems[key] for key in loaded.problems if before.get(key) is not None}
-    return loaded._replace(values=values, problems=problems)
-
-
-def _is_whole(codec: BuildCodec, key: str) -> bool:
-    """Check whether the field of a member dumps whole numbers of what may have a fraction."""
-    return isinstance(codec.members[key].field, UnixTime | WholeNumber)
-
-
-def _revisions_of(codec: BuildCodec, rows: Iterable[Any], wanted: RevisionFilter) -> list[Revision]:
+def _changes_of(
+    codec: BuildCodec, rows: Iterable[Any], wanted: RevisionFilter
+) -> list[RecordedChange]:
     """Return the revisions that are meant; raise anything if one of them is malformed."""
-    revisions = []
+    found = []
     for row in rows:
-        if not _is_wanted(codec, row, wanted):
-            continue
         # {**…}: what is no object would pass for an empty one.
         before, after = (dump_snapshot(codec, {**one}) for one in (row.before, row.after))
         changes, at = changes_between(before, after), to_unix_time(row.at)
         build_id = codec.dump_id(row.build_id)
         revision = Revision(build_id, row.actor, row.reason, changes, row.id, at, row.batch)
+        if not wanted.fits(revision) or not _is_of(codec, build_id, wanted):
+            continue
         encode(revision.document)  # it may have what JSON cannot represent: NaN, bytes
-        revisions.append(revision)
-    return revisions
+        found.append(RecordedChange(row.id, revision, row.build_id, before, after, row.next_id))
+    return found
 
 
-def _is_wanted(codec: BuildCodec, row: Any, wanted: RevisionFilter) -> bool:
-    # A collation may find "abc" for "ABC", where that of the builds does not.
-    if wanted.build_id is not None:
-        found, meant = codec.dump_id(row.build_id), codec.dump_id(wanted.build_id)
-        if not same(found, meant):
-            return False
-    return all(getattr(wanted, name) in (None, getattr(row, name)) for name in ("batch", "actor"))
+def _is_of(codec: BuildCodec, build_id: Any, wanted: RevisionFilter) -> bool:
+    return wanted.build_id is None or same(build_id, codec.dump_id(wanted.build_id))
 
 
 def _log_unreadable(revision_id: int, error: Unreadable) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from copy import copy
 from math import inf
 from typing import Any
 
@@ -21,9 +22,11 @@ from sqlalchemy import (
 from sqlalchemy import Text as TextType
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
+from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from ..schema import AnyField, Choice, UnixTime, at_least, at_most
+from ..schema import AnyField, Choice, Member, UnixTime, at_least, at_most
+from .mapping import MYSQL, column_of
 
 Limit = Callable[[Any], Any]
 
@@ -47,8 +50,6 @@ _TEXT_BYTES: tuple[tuple[type[TypeEngine[Any]], int], ...] = (
 #: Types whose columns return a value as it was written, or refuse it.
 _EXACT = (String, Integer, Enum, Boolean, Uuid)
 
-_MYSQL = frozenset({"mysql", "mariadb"})
-
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 #: Characters that nobody sees: white space, control and format characters, Unicode's
@@ -62,7 +63,7 @@ _UNSEEN = (
 )
 
 #: Refuse text without a character that anybody sees.
-not_blank = validate.Regexp(rf"[\s\S]*[^{_UNSEEN}]", error="blank")
+not_blank: validate.Regexp = validate.Regexp(rf"[\s\S]*[^{_UNSEEN}]", error="blank")
 
 
 def storable(value: Any) -> None:
@@ -110,6 +111,13 @@ def add_limits(field: AnyField, column: Column[Any] | None, dialect: Dialect) ->
     field.validators += _limits(column, dialect, max(bounds, default=-inf))
 
 
+def limited_field(model: type[Any], member: Member) -> AnyField:
+    """Return a copy of a member's field, with the limits that its column has on any database."""
+    field = copy(member.field)
+    add_limits(field, column_of(model, member.attribute), DefaultDialect())
+    return field
+
+
 def returns_as_written(field: AnyField, column: Column[Any], dialect: Dialect) -> bool:
     """Check whether a column on this database returns exactly what the field gives it.
 
@@ -119,7 +127,7 @@ def returns_as_written(field: AnyField, column: Column[Any], dialect: Dialect) -
     column_type = column.type.dialect_impl(dialect)
     if isinstance(column_type, DateTime):
         # Exact for whole seconds in the time zone of the column.
-        return isinstance(field, UnixTime) and dialect.name not in _MYSQL
+        return isinstance(field, UnixTime) and dialect.name not in MYSQL
     return isinstance(column_type, _EXACT) and not isinstance(column.type, CHAR)
 
 
@@ -133,7 +141,7 @@ def _limits(column: Column[Any], dialect: Dialect, minimum: float) -> Iterator[L
             yield validate.OneOf(column_type.enums, error="not one of {choices}")
     elif isinstance(column_type, String):
         size = next((size for kind, size in _TEXT_BYTES if isinstance(column_type, kind)), None)
-        if size is not None and dialect.name in _MYSQL:
+        if size is not None and dialect.name in MYSQL:
             # TEXT(n) becomes the smallest of the types that holds n characters of four bytes.
             needed = 4 * (column_type.length or 0)
             sizes = sorted(size for _, size in _TEXT_BYTES)

@@ -1,8 +1,8 @@
 """Find the one build that has an id, and lock it on every database."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -13,6 +13,7 @@ from sqlalchemy import (
     bindparam,
     cast,
     column,
+    event,
     false,
     inspect,
     select,
@@ -20,17 +21,18 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.engine import Connection, Dialect, Engine
-from sqlalchemy.exc import OperationalError, StatementError
-from sqlalchemy.orm import Session, lazyload, load_only, undefer
-from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import ORMExecuteState, Session, defer, lazyload, load_only, undefer
+from sqlalchemy.orm.attributes import instance_dict, set_committed_value
 
 from ..exceptions import BuildNotFound, ConfigurationError
 from ..representation import Document, same
 from ..schema import BuildSchema, members_of
 from .codec import BuildCodec
-from .dberrors import Unreadable, converting_values, is_unknown_value
-from .mapping import column_of, mapper_of, member_of
-from .transactions import FlushRouting, begin
+from .dberrors import UnknownValue, Unreadable, comparing_values, converting_values
+from .mapping import MYSQL, column_of, mapper_of, member_of
+from .servers import prepare_nothing_behind_poolers, require_causal_reads
+from .transactions import FlushRouting, begin, forget_changes, log
 
 _AUTOCOMMIT = (
     "The connections of the builds commit every statement at once, so nothing can be locked or"
@@ -51,6 +53,12 @@ class Database(NamedTuple):
         """The connection of the session on which the builds are read and changed."""
         return self.session.connection({"bind": self.bind})
 
+    def begin(self) -> None:
+        """Begin a transaction if there is none."""
+        begin(self.session)
+        if self.bind.dialect.driver == "psycopg":
+            prepare_nothing_behind_poolers(self.connection)
+
 
 class BuildQuery:
     """The statements that find and lock a build, made once."""
@@ -69,9 +77,62 @@ class BuildQuery:
         :param build_id: as the model has it.
         :raises BuildNotFound: there is none.
         """
-        begin(database.session)
+        database.begin()
         with database.session.no_autoflush:  # a getter that writes is no change
             return self._one(database, self._select, build_id)
+
+    def find_all(
+        self,
+        database: Database,
+        build_ids: Sequence[Any],
+        conditions: Sequence[ColumnElement[bool]] = (),
+        on_unreadable: Callable[[Any, str], None] | None = None,
+        members: Collection[str] = (),
+    ) -> tuple[dict[Any, Document], list[Any]]:
+        """Return the documents of several builds by their ids, and the rows in memory.
+
+        What getters have written while a build was dumped is forgotten before the next statement,
+        which would flush it.
+
+        :param build_ids: as the database has them; a build that is not found is missing.
+        :param on_unreadable: called with the id of a build that cannot be read, and what is wrong.
+        :param members: what is read at least; nothing: all members.
+        """
+        session, _, codec = database
+        query, dump = self._select_all.where(*conditions), codec.dump
+        if members and not codec.has_hooks:
+            needless = codec.properties.keys() - {*members}
+            columns = (getattr(self._model, codec.properties[key]) for key in sorted(needless))
+            query = query.options(*(defer(column) for column in columns))
+            dump = partial(codec.dump_members, keys=members)
+        try:
+            with converting_values:
+                found = session.execute(query, {"ids": build_ids}).unique().all()
+                documents = {build_id: dump(build) for build, build_id in found}
+            rows: list[Any] = [instance_dict(build) for build, _ in found]
+        except Unreadable:
+            # One by one: a build that cannot be read hides no other.
+            documents = dict(self._one_by_one(database, build_ids, on_unreadable))
+            rows = [*documents.values()]
+        forget_changes(session)
+        return documents, rows
+
+    def _one_by_one(
+        self,
+        database: Database,
+        build_ids: Iterable[Any],
+        on_unreadable: Callable[[Any, str], None] | None,
+    ) -> Iterator[tuple[Any, Document]]:
+        for build_id in build_ids:
+            forget_changes(database.session)
+            try:
+                # BuildNotFound: somebody has just deleted it.
+                with suppress(BuildNotFound), converting_values:
+                    yield build_id, self.find(database, build_id)[1]
+            except Unreadable as error:
+                log.warning("build %r cannot be read: %s", build_id, error)
+                if on_unreadable is not None:
+                    on_unreadable(build_id, str(error))
 
     def lock(self, database: Database, build_id: Any) -> tuple[Any, Document]:
         """Return the same, locked: nobody else can change it until the transaction ends.
@@ -79,7 +140,7 @@ class BuildQuery:
         :raises ConfigurationError: the database locks no rows, or commits every statement.
         """
         self._begin_locking(database)
-        with FlushRouting(database.session):
+        with self._under_lock(database):
             return self._one(database, self._select_locked, build_id)
 
     def lock_all(
@@ -94,7 +155,7 @@ class BuildQuery:
         """
         self._begin_locking(database)
         session, query = database.session, self._select_all_locked.where(*conditions)
-        with FlushRouting(session):
+        with self._under_lock(database):
             try:
                 with converting_values:
                     found = session.execute(query, {"ids": build_ids}).unique().all()
@@ -107,19 +168,44 @@ class BuildQuery:
         return {build_id: build for build, build_id in found}
 
     def _begin_locking(self, database: Database) -> None:
-        begin(database.session)
+        database.begin()
         if database.bind.dialect.name == "sqlite":
             self._lock_sqlite(database.connection)
         else:
             self._require_row_locks(database.bind.dialect)
-            _require_transactions(database.connection)
+            connection = database.connection
+            _require_transactions(connection)
+            require_causal_reads(connection)
+
+    def _under_lock(self, database: Database) -> FlushRouting:
+        """Read where the session flushes, and what is stored now."""
+        of_mysql = database.bind.dialect.name in MYSQL
+        reads = _LockingReads if of_mysql and self._needs_more_queries else FlushRouting
+        return reads(database.session)
+
+    @cached_property
+    def _needs_more_queries(self) -> bool:
+        """Whether not all of a build comes with its row: some may be read when it is asked for."""
+        mapper = self._mapper
+        return bool(
+            mapper.relationships
+            or len(mapper.tables) > 1
+            or any(one.deferred for one in mapper.column_attrs)
+        )
+
+    def dump_locked(self, database: Database, build: Any, build_id: Any) -> Document:
+        """Return the document of a locked build, whose attributes may have expired."""
+        with self._under_lock(database):
+            return self.dump(database, build, build_id)
 
     def dump(self, database: Database, build: Any, build_id: Any) -> Document:
         """Return the document of a build, whose attributes may have expired."""
-        with suppress(Unreadable), converting_values:
-            return database.codec.dump(build)
-        if inspect(build).unloaded:
-            build = self._read_raw(database, build_id)
+        try:
+            with converting_values:
+                return database.codec.dump(build)
+        except Unreadable:
+            if inspect(build).unloaded:
+                build = self._read_raw(database, build_id)
         return database.codec.dump(build)  # or else the host's own code has failed, and fails again
 
     @cached_property
@@ -145,11 +231,14 @@ class BuildQuery:
         return self._select.with_for_update(of=list(self._mapper.tables))
 
     @cached_property
-    def _select_all_locked(self) -> Select[Any]:
+    def _select_all(self) -> Select[Any]:
         # The id as the database has it: a hybrid may be another value in Python.
         query = self.every.add_columns(self.id)
-        query = query.where(self.id.in_(bindparam("ids", expanding=True)))
-        return query.with_for_update(of=list(self._mapper.tables))
+        return query.where(self.id.in_(bindparam("ids", expanding=True)))
+
+    @cached_property
+    def _select_all_locked(self) -> Select[Any]:
+        return self._select_all.with_for_update(of=list(self._mapper.tables))
 
     @cached_property
     def _update_no_row(self) -> Update:
@@ -161,14 +250,13 @@ class BuildQuery:
     def _one(self, database: Database, query: Select[Any], build_id: Any) -> tuple[Any, Document]:
         session, _, codec = database
         try:
-            found = session.execute(query, {"build_id": build_id})
-        except (StatementError, OverflowError, UnicodeEncodeError) as error:
-            if is_unknown_value(error):
-                raise BuildNotFound from error
-            raise
+            with comparing_values:
+                found = session.execute(query, {"build_id": build_id})
+        except UnknownValue as error:
+            raise BuildNotFound from error
         try:
             with converting_values:
-                # unique(): an eagerly loaded collection repeats the row.
+                # unique(): an eagerly loaded collection repeats the row, if only by a listener.
                 build = found.unique().scalar_one_or_none()
         except Unreadable:
             build = self._read_raw(database, build_id)
@@ -192,7 +280,8 @@ class BuildQuery:
         only_keys = load_only(*(getattr(self._model, key) for key in keys))
         query = select(self._model).where(self.id == build_id).options(lazyload("*"), only_keys)
         # populate_existing: relationships that the host's auth has loaded are no longer known.
-        build = session.scalars(query.execution_options(populate_existing=True)).one_or_none()
+        found = session.scalars(query.execution_options(populate_existing=True))
+        build = found.unique().one_or_none()
         names = set() if build is None else {one.key for one in self._mapper.column_attrs} - {*keys}
         with _lenient(database.connection):
             for key in names:
@@ -240,6 +329,28 @@ class BuildQuery:
                 " overwrite each other. Use SQLite, PostgreSQL, MariaDB or MySQL."
             )
         self._locking_dialects.add(dialect.name)
+
+
+class _LockingReads(FlushRouting):
+    """Route as a flush, and let the ORM's further SELECTs of a build lock what they read.
+
+    MySQL and MariaDB show a transaction what was stored when it began, perhaps in the host's auth.
+    Locking reads alone see what others have stored since.
+    """
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        event.listen(self._session, "do_orm_execute", _read_locking)
+
+    def __exit__(self, *error: object) -> None:
+        event.remove(self._session, "do_orm_execute", _read_locking)
+        super().__exit__(*error)
+
+
+def _read_locking(state: ORMExecuteState) -> None:
+    if state.is_column_load or state.is_relationship_load:
+        query: Any = state.statement
+        state.statement = query.with_for_update(read=True)
 
 
 def _require_transactions(connection: Connection) -> None:

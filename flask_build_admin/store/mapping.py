@@ -12,6 +12,9 @@ from sqlalchemy.orm import Mapper, RelationshipProperty
 from ..exceptions import ConfigurationError
 from ..schema import BuildSchema, Member, members_of
 
+#: The dialects of MySQL and MariaDB.
+MYSQL = frozenset({"mysql", "mariadb"})
+
 #: What a hybrid that is written for a build, and not for a query, may raise on the class.
 _NO_EXPRESSION = (
     ArgumentError,
@@ -75,6 +78,18 @@ def property_of(model: type[Any], attribute: str) -> Any:
     return getattr(inspect.getattr_static(model, attribute, None), "prop", None)
 
 
+def answers_any_name(model: type[Any]) -> bool:
+    """Check whether a class finds attributes by code of its own."""
+    fallback = inspect.getattr_static(model, "__getattr__", None)
+    return looks_up_by_itself(model) or fallback is not None
+
+
+def looks_up_by_itself(model: type[Any]) -> bool:
+    """Check whether a class has code of its own in front of every attribute."""
+    own = inspect.getattr_static(model, "__getattribute__")
+    return own is not object.__dict__["__getattribute__"]
+
+
 def member_of(schema: BuildSchema, key: str) -> Member:
     """Return one member of a schema.
 
@@ -82,7 +97,9 @@ def member_of(schema: BuildSchema, key: str) -> Member:
     """
     if member := members_of(schema).get(key):
         return member
-    raise ConfigurationError(f"{type(schema).__name__} has no member {key!r}.")
+    raise ConfigurationError(
+        f"{type(schema).__name__} has no member {key!r}: declare it, and list it in Meta.fields."
+    )
 
 
 def python_type(column: Column[Any] | None) -> type[Any]:

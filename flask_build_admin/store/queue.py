@@ -1,34 +1,29 @@
 """The unfinished builds, pending or running, in the order of when they were created."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
-from copy import copy
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
     Integer,
-    Select,
     and_,
     bindparam,
+    func,
     or_,
     select,
 )
-from sqlalchemy.engine.default import DefaultDialect
-from sqlalchemy.exc import StatementError
 from sqlalchemy.orm import aliased
-from sqlalchemy.orm.attributes import instance_dict
 
 from ..exceptions import BuildNotFound, ConfigurationError, require_names
 from ..representation import Document
 from ..schema import BuildSchema, members_of
-from .dberrors import Unreadable, converting_values, is_unknown_value
+from .dberrors import UnknownValue, Unreadable, comparing_values, converting_values
 from .filters import BuildFilter, FilterConditions, accepts, matches
-from .limits import add_limits
+from .limits import limited_field
 from .locking import BuildQuery, Database
-from .mapping import column_of, expression_of, member_of
+from .mapping import expression_of, member_of
 from .portions import FIRST_BUILDS, MAX_PORTION, next_portion
-from .transactions import forget_changes, log
 
 #: The statuses of an unfinished build, in the contract.
 UNFINISHED = ("pending", "running")
@@ -48,6 +43,8 @@ class QueuePage(NamedTuple):
     offset: int = 0
     #: Whether the oldest come first.
     oldest: bool = False
+    #: How many builds the first statement reads.
+    first: int = FIRST_BUILDS
 
 
 class BuildQueue:
@@ -72,8 +69,9 @@ class BuildQueue:
         require_names("queue_statuses", statuses)
         self._model, self._id, self._query = model, member_of(schema, "id").attribute, query
         #: The statuses of unfinished builds that the host has, as JSON.
+        self.statuses: list[str]
         self.statuses, self._unfinished = _unfinished(model, schema, statuses)
-        self.filters = FilterConditions(model, schema)
+        self.filters: FilterConditions = FilterConditions(model, schema)
         created = members_of(schema).get("created")
         #: The attribute to sort by; None: by the id alone.
         self._attribute = None if created is None else created.attribute
@@ -94,6 +92,7 @@ class BuildQueue:
         wanted: BuildFilter,
         page: QueuePage,
         on_unreadable: Callable[[Any, str], None] | None,
+        members: Collection[str] = (),
     ) -> Iterator[tuple[Any, Document | None]]:
         """Read unfinished builds in the order of when they were created; see ``BuildStore.queue``.
 
@@ -105,14 +104,15 @@ class BuildQueue:
         :raises ConfigurationError: the column or the database knows no such status.
         """
         conditions = self.conditions(database, wanted)
-        ids = self.ids(database, conditions, page)
-        # The id as the database has it: a hybrid may be another value in Python.
-        query = self._query.every.add_columns(self._query.id)
-        query = query.where(self._query.id.in_(bindparam("ids", expanding=True)), *conditions)
-        size = FIRST_BUILDS
+        ids = self.ids(database, wanted, page)
+        size = page.first
+        needed = dict.fromkeys(["id", *members, *wanted.members]) if members else ()
         while ids:
             portion, ids = ids[:size], ids[size:]
-            documents, size = self._read(database, query, portion, on_unreadable)
+            documents, rows = self._query.find_all(
+                database, portion, conditions, on_unreadable, needed
+            )
+            size = next_portion(rows, MAX_PORTION)
             for build_id in portion:
                 document = documents.pop(build_id, None)
                 if document is not None and not matches(database.codec, document, wanted):
@@ -120,14 +120,12 @@ class BuildQueue:
                 dumped = database.codec.dump_id(build_id) if document is None else document["id"]
                 yield dumped, document
 
-    def ids(
-        self, database: Database, conditions: list[ColumnElement[bool]], page: QueuePage
-    ) -> Sequence[Any]:
+    def ids(self, database: Database, wanted: BuildFilter, page: QueuePage) -> Sequence[Any]:
         """Return the ids of the builds of a page, as the database has them.
 
         :raises BuildNotFound: there is no build ``below``.
         """
-        query = select(self._query.id).where(*conditions)
+        query = select(self._query.id).where(*self.conditions(database, wanted))
         below, values = page.below, {"limit": page.limit, "offset": page.offset}
         if below is not None:
             query, values["below"] = query.where(self._beyond(page.oldest)), below
@@ -140,12 +138,13 @@ class BuildQueue:
         query = query.order_by(*order).limit(bindparam("limit", type_=Integer))
         query = query.offset(bindparam("offset", type_=Integer))
         try:
-            ids = database.session.scalars(query, values).all()
-            if not ids and below is not None and not self._exists(database, below):
-                raise BuildNotFound
-        except (StatementError, OverflowError, UnicodeEncodeError) as error:
-            if not is_unknown_value(error):
-                raise
+            with comparing_values:
+                ids = database.session.scalars(query, values).all()
+                if not ids and below is not None and not self._exists(database, below):
+                    raise BuildNotFound
+        except UnknownValue as error:
+            if wanted.members:
+                return []
             if below is not None:
                 raise BuildNotFound from error
             raise ConfigurationError(
@@ -154,47 +153,37 @@ class BuildQueue:
             ) from error
         return ids
 
-    def _read(
-        self,
-        database: Database,
-        query: Select[Any],
-        ids: Sequence[Any],
-        on_unreadable: Callable[[Any, str], None] | None,
-    ) -> tuple[dict[Any, Document], int]:
-        """Return some builds by their ids, and how many to read next.
+    def count(
+        self, database: Database, members: Sequence[str], most: int
+    ) -> dict[str, list[tuple[Any, int]]]:
+        """Count the builds by each of some members: the most frequent values, as they are dumped.
 
-        What getters have written while a build was dumped is forgotten before the next statement,
-        which would flush it.
+        A value that cannot be read hides no others: then the last member is left out.
         """
-        session, _, codec = database
         try:
             with converting_values:
-                found = session.execute(query, {"ids": ids}).unique().all()
-                documents = {build_id: codec.dump(build) for build, build_id in found}
-            rows: list[Any] = [instance_dict(build) for build, _ in found]
+                return self._count(database, members, most)
         except Unreadable:
-            # One by one: a build that cannot be read hides no other.
-            documents = dict(self._one_by_one(database, ids, on_unreadable))
-            rows = [*documents.values()]
-        forget_changes(session)
-        return documents, next_portion(rows, MAX_PORTION)
+            return self._count(database, members[:-1], most)
 
-    def _one_by_one(
-        self,
-        database: Database,
-        ids: Iterable[Any],
-        on_unreadable: Callable[[Any, str], None] | None,
-    ) -> Iterator[tuple[Any, Document]]:
-        for build_id in ids:
-            forget_changes(database.session)
-            try:
-                # BuildNotFound: somebody has just deleted it.
-                with suppress(BuildNotFound), converting_values:
-                    yield build_id, self._query.find(database, build_id)[1]
-            except Unreadable as error:
-                log.warning("build %r cannot be read: %s", build_id, error)
-                if on_unreadable is not None:
-                    on_unreadable(build_id, str(error))
+    def _count(
+        self, database: Database, members: Sequence[str], most: int
+    ) -> dict[str, list[tuple[Any, int]]]:
+        found = [database.codec.members[key] for key in members]
+        columns = [getattr(self._model, one.attribute) for one in found]
+        query = select(*columns, func.count()).where(*self.conditions(database, BuildFilter()))
+        rows = database.session.execute(query.group_by(*columns)).all() if columns else ()
+        counts = {}
+        for at, member in enumerate(found):
+            # There may be a host for each build: only the values that are asked for are dumped.
+            values: Counter[Any] = Counter()
+            for row in rows:
+                values[row[at]] += row[-1]
+            counts[member.key] = [
+                (member.field.serialize(member.name, {member.attribute: value}), count)
+                for value, count in values.most_common(most)
+            ]
+        return counts
 
     def _exists(self, database: Database, build_id: Any) -> bool:
         found = select(self._query.id).where(self._query.id == build_id)
@@ -232,8 +221,7 @@ def _unfinished(
             " queue_statuses=()."
         )
     # Only what the column has: PostgreSQL compares an enum with no other word.
-    field = copy(member.field)
-    add_limits(field, column_of(model, member.attribute), DefaultDialect())
+    field = limited_field(model, member)
     accepted = [name for name in statuses if accepts(field, name)]
     unknown = [name for name in statuses if name not in accepted]
     if unknown and (statuses is not UNFINISHED or not accepted):

@@ -1,39 +1,42 @@
 """``BuildStore``: find, overwrite, clean, undo and list builds, without HTTP."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from time import time
+from itertools import islice
+from time import sleep
 from typing import Any
-from weakref import WeakSet
 
 from marshmallow import ValidationError, fields
 from sqlalchemy import ColumnElement
-from sqlalchemy.engine import Dialect, Engine
-from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import Session, scoped_session
 
 from ..exceptions import (
     BuildNotFound,
     ConfigurationError,
-    InvalidBuild,
     InvalidParameter,
     RevisionNotFound,
+    require_bool,
 )
 from ..representation import Document, Representation, changed_members
-from ..schema import AnyField, BuildSchema
+from ..schema import AnyField, BuildSchema, Member, members_of
 from .batch import BatchFailure, BatchItem, BatchResult, run_batch
 from .change import (
     BuildChange,
     ChangeOptions,
     ChangeResult,
+    ChangeRules,
     Precondition,
     end_changes,
     others_write,
 )
+from .clean import CLEAN_MESSAGE, CLEAN_STATUS, clean_problem, cleaned_members
 from .codec import BuildCodec, LoadedBuild
+from .databases import Databases, require_session
 from .dberrors import Unreadable, converting_values
-from .filters import BuildFilter, accepts, matches
+from .filters import BuildFilter, matches
 from .history import (
     BATCH,
     DEFAULT_REVISIONS,
@@ -41,22 +44,23 @@ from .history import (
     BuildHistory,
     Revision,
     RevisionFilter,
-    load_restored,
-    members_to_restore,
 )
-from .limits import add_limits, not_blank
+from .limits import add_limits, limited_field, not_blank
 from .locking import BuildQuery, Database
 from .mapping import column_of, mapper_of, member_of
-from .misfits import check_members
+from .misfits import check_declared, check_members
+from .outside import OutsideChanges
+from .portions import FIRST_BUILDS
 from .queue import MAX_BUILDS, UNFINISHED, BuildQueue, QueuePage
-from .transactions import FlushRouting, begin, flush_bind, reading, rollback, transaction
+from .snapshots import load_restored, members_to_restore
+from .warnings import BuildWarning, WarningRules
 
-#: The status of a build that was cleaned, and what its ``error`` says, by default.
-CLEAN_STATUS, CLEAN_MESSAGE = "error", "build cleaned by platform admin"
+#: How many revisions one transaction deletes. Others may wait for it.
+_PRUNED = 1000
 
-#: How long ago a build was created at least that a clean finishes by default, in seconds, over
-#: HTTP and in the terminal.
-CLEAN_AGE = 95 * 60
+#: How long SQLite has no transaction of a prune then, in seconds: who waits for the lock looks for
+#: it every tenth of a second.
+_PAUSE = 0.11
 
 _NO_OPTIONS = ChangeOptions()
 
@@ -76,26 +80,19 @@ class BuildStore:
     def __init__(
         self,
         model: type[Any],
-        session: Callable[[], Session],
+        session: Callable[[], Session | scoped_session[Any]],
         schema: type[BuildSchema] = BuildSchema,
         *,
         history: type[Any] | None = None,
         require_reason: bool = False,
         queue_statuses: Collection[str] = UNFINISHED,
         clean_status: str = CLEAN_STATUS,
+        refuse_warnings: bool = False,
     ) -> None:
-        if not callable(session) or isinstance(session, sessionmaker | type):
-            raise ConfigurationError(
-                f"session={session!r} does not return the current Session: pass a scoped_session"
-                " such as Flask-SQLAlchemy's db.session, or a function, lambda: db.session."
-            )
+        require_session(session)
         if not isinstance(schema, type) or not issubclass(schema, BuildSchema):
             raise ConfigurationError(
                 f"schema={schema!r} is no BuildSchema: pass a subclass of it, not an instance."
-            )
-        if type(session).__module__.startswith("sqlalchemy.ext.asyncio"):
-            raise ConfigurationError(
-                f"session={session!r} is async: pass one of sessionmaker, on an engine that is not."
             )
         self._mapper = mapper_of(model)
         if len(self._mapper.primary_key) > 1:
@@ -103,11 +100,26 @@ class BuildStore:
                 f"{model.__name__} has a composite primary key, so its id names no row: give the"
                 " model a primary key of one column."
             )
+        for option, value in {
+            "require_reason": require_reason,
+            "refuse_warnings": refuse_warnings,
+        }.items():
+            require_bool(option, value)
+        check_declared(model, schema)
         instance = schema()
         check_members(model, instance)
+        #: The members that nobody can change here.
+        self.protected: list[str] = [
+            key for key, one in members_of(instance).items() if one.protected
+        ]
         self._query = BuildQuery(model, instance)
         self._history: BuildHistory | None = None
         if history is not None:
+            if getattr(history, "__table__", None) is self._mapper.local_table:
+                raise ConfigurationError(
+                    f"history={history.__name__} is the table of the builds: pass a model of its"
+                    " own, class BuildRevision(BuildRevisionMixin, Base)."
+                )
             id_column = column_of(model, member_of(instance, "id").attribute)
             self._history = BuildHistory(history, id_column)
         self._reason_column = None if history is None else column_of(history, "reason")
@@ -128,13 +140,16 @@ class BuildStore:
         #: Why the unfinished builds cannot be cleaned, although there are some.
         self.clean_problem: str | None = None
         if self._queue is not None:
-            self.clean_problem = self._check_clean_status(instance, self._queue)
-        self._model = model
+            self.clean_problem = clean_problem(model, instance, clean_status, self._queue.statuses)
+        self._rules = ChangeRules(
+            self._query,
+            self._history,
+            WarningRules(instance, self.unfinished),
+            refuse_warnings,
+            self._check_reason,
+        )
+        self._databases = Databases(session, model, schema, self._query, self._history)
         self.schema = schema
-        self._session = session
-        self._codecs: dict[str, BuildCodec] = {}
-        #: The engines on which ``_check_flush`` has found no fault.
-        self._checked: WeakSet[Engine] = WeakSet()
         self._reasons: dict[str, fields.String] = {}
 
     def find(self, build_id: str, precondition: Precondition | None = None) -> Representation:
@@ -142,8 +157,7 @@ class BuildStore:
 
         :param precondition: called with the build; it raises to refuse.
         """
-        with reading(self._current(), self._mapper) as session:
-            database = self._database(session)
+        with self._databases.reading() as database:
             _, document = self._query.find(database, database.codec.load_id(build_id))
             if precondition is not None:
                 precondition(document)
@@ -161,10 +175,10 @@ class BuildStore:
         :raises InvalidParameter: the reason is missing, or cannot be stored.
         :raises BuildConflict: the database refuses the row.
         """
-        with transaction(self._current(), self._mapper) as session:
-            database = self._database(session, options)
+        with self._databases.changing() as database:
+            self._check_options(options, database)
             loaded = database.codec.load(document)
-            change = BuildChange(database, self._query, loaded.id, self._history, options)
+            change = BuildChange(database, self._rules, loaded.id, options)
             change.check_precondition()
             loaded = database.codec.load_values(loaded, change.build, change.before)
             return change.apply(changed_members(change.before, loaded.document), loaded)
@@ -184,11 +198,25 @@ class BuildStore:
         and what ``overwrite`` raises.
         """
         history = self._require_history()
-        with transaction(self._current(), self._mapper) as session:
-            database = self._database(session, options)
+        with self._databases.changing() as database:
+            self._check_options(options, database)
             value = database.codec.load_id(build_id)
-            change = BuildChange(database, self._query, value, history, options)
+            change = BuildChange(database, self._rules, value, options)
             return change.apply(*_prepare_undo(change, history, revision_id))
+
+    def update(
+        self, build_id: str, members: Document, options: ChangeOptions = _NO_OPTIONS
+    ) -> ChangeResult:
+        """Give some members of a build other values, and commit. The others stay as they are.
+
+        :param members: their JSON values.
+        :raises: what ``overwrite`` raises.
+        """
+        with self._databases.changing() as database:
+            self._check_options(options, database)
+            value = database.codec.load_id(build_id)
+            change = BuildChange(database, self._rules, value, options)
+            return change.apply(*_prepare_set(members, _ALL, change))
 
     def set(
         self,
@@ -206,8 +234,9 @@ class BuildStore:
         :param on_progress: called after each build.
         :raises InvalidParameter: the reason is missing, or cannot be stored.
         """
-        with reading(self._current(), self._mapper) as session:
-            codec = self._database(session, options).codec
+        with self._databases.reading(primary=True, discard=options.dry_run) as database:
+            self._check_options(options, database)
+            codec = database.codec
         items, unknown = [], []
         for text in build_ids:
             try:
@@ -224,6 +253,7 @@ class BuildStore:
         options: ChangeOptions = _NO_OPTIONS,
         *,
         message: str = CLEAN_MESSAGE,
+        finished: int | None = None,
         limit: int = MAX_BUILDS,
         build_ids: Iterable[str] | None = None,
         on_progress: Callable[[], None] | None = None,
@@ -234,6 +264,7 @@ class BuildStore:
         current second, as far as the schema has these members. A build that the filter does not fit
         any more once it is locked is left alone. The revisions are a batch.
 
+        :param finished: another UNIX epoch second than the current one.
         :param limit: the most builds.
         :param build_ids: only these of them.
         :param on_progress: called after each build.
@@ -243,15 +274,15 @@ class BuildStore:
         queue = self._require_queue()
         if self.clean_problem is not None:
             raise ConfigurationError(f"No build can be cleaned: {self.clean_problem}")
-        with reading(self._current(), self._mapper) as session:
-            database = self._database(session, options)
+        with self._databases.reading(primary=True, discard=options.dry_run) as database:
+            self._check_options(options, database)
             codec = database.codec
-            begin(session)
+            database.begin()
             conditions = queue.conditions(database, wanted)
-            members = self._cleaned(codec, message)
+            members = cleaned_members(codec, self.clean_status, message, finished)
             page = QueuePage(limit + 1, oldest=True)
             found = [codec.load_id(text) for text in build_ids] if build_ids is not None else None
-            ids = queue.ids(database, conditions, page) if found is None else found
+            ids = queue.ids(database, wanted, page) if found is None else found
 
         prepare = partial(_prepare_set, members, wanted)
         items = [BatchItem(one, prepare) for one in ids[:limit]]
@@ -275,13 +306,13 @@ class BuildStore:
         :raises InvalidParameter: the reason is missing, or cannot be stored.
         """
         history = self._require_history()
-        with reading(self._current(), self._mapper) as session:
-            database = self._database(session, options)
+        with self._databases.reading(primary=True, discard=options.dry_run) as database:
+            self._check_options(options, database)
             codec = database.codec
-            begin(session)
+            database.begin()
             revisions = history.in_batch(database, batch)
-        if not revisions:
-            raise RevisionNotFound("There is no such batch.")
+            if not revisions:
+                raise RevisionNotFound("There is no such batch.")
         items = [
             BatchItem(one, partial(_prepare_undo, history=history, revision_id=its), its)
             for its, one in revisions
@@ -298,10 +329,11 @@ class BuildStore:
         after: int | None = None,
         before: int | None = None,
         below: int | None = None,
+        overwritten: bool = False,
         limit: int = DEFAULT_REVISIONS,
         take: Callable[[Revision], bool] | None = None,
     ) -> list[Revision]:
-        """Return revisions, the newest first.
+        """Return revisions, the newest first, each with what was changed outside after it.
 
         :param build_id: only those of this build; None: of all builds, deleted ones included.
         :param deleted: whether this build may be deleted, too.
@@ -310,27 +342,68 @@ class BuildStore:
         :param after: only those made later than this UNIX epoch second.
         :param before: only those made earlier than this UNIX epoch second.
         :param below: only those with a lesser id.
+        :param overwritten: only those that do not stand any more: a member that they were the last
+            to change has another value now. All revisions after ``after`` are read for it.
         :param limit: the most revisions to return.
         :param take: called with each revision instead of returning it, until it returns False. So
             no more than a few of them are in memory at once.
         """
         history = self._require_history()
-        with reading(self._current(), self._mapper) as session:
-            database = self._database(session)
+        with self._databases.reading() as database:
             value = None
             if build_id is not None:
                 value = database.codec.load_id(build_id)
                 if not deleted:
                     self._query.find(database, value)
-            begin(session)
+            database.begin()
             wanted = RevisionFilter(value, batch, actor, after, before)
+            outside = OutsideChanges(database, self._query, history)
+            if overwritten:
+                moved = outside.overwritten(wanted, below)
+                found: Iterator[Revision] = islice(outside.after_each(moved), limit)
+            else:
+                found = outside.after_each(history.newest(database, wanted, limit, below))
             revisions = []
-            for revision in history.newest(database, wanted, limit, below):
+            for revision in found:
                 if take is None:
                     revisions.append(revision)
                 elif not take(revision):
                     break
             return revisions
+
+    def prune(
+        self,
+        before: int,
+        *,
+        dry_run: bool = False,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> int:
+        """Delete revisions that were made earlier, in many transactions, and return how many.
+
+        The newest revision of each build stays. So no id of a revision is used again.
+
+        :param before: UNIX epoch second.
+        :param dry_run: whether only to count them.
+        :param on_progress: called after each transaction with the number of revisions in it.
+        """
+        history, count, last = self._require_history(), 0, 0
+        while True:
+            with self._databases.reading(primary=True) as database:
+                database.begin()
+                ids = history.old(database, before, last, _PRUNED)
+            if not ids:
+                return count
+            number, last = len(ids), ids[-1]
+            if not dry_run:
+                with self._databases.changing() as database:
+                    database.begin()
+                    number = history.delete(database, ids)
+                    database.session.commit()
+                if database.bind.dialect.name == "sqlite":
+                    sleep(_PAUSE)
+            count += number
+            if on_progress is not None:
+                on_progress(number)
 
     @property
     def has_history(self) -> bool:
@@ -338,9 +411,19 @@ class BuildStore:
         return self._history is not None
 
     @property
+    def refuses_warnings(self) -> bool:
+        """Whether a change that brings a warning must be forced."""
+        return self._rules.refuse_warnings
+
+    @property
     def has_queue(self) -> bool:
         """Whether the unfinished builds can be listed."""
         return self._queue is not None
+
+    @property
+    def unfinished(self) -> list[str]:
+        """The statuses of unfinished builds; empty: there is no queue."""
+        return [] if self._queue is None else self._queue.statuses
 
     @property
     def filters(self) -> Mapping[str, AnyField]:
@@ -355,6 +438,8 @@ class BuildStore:
         below: str | None = None,
         offset: int = 0,
         oldest: bool = False,
+        at_once: int = FIRST_BUILDS,
+        members: Collection[str] = (),
         on_unreadable: Callable[[Any, str], None] | None = None,
         take: Callable[[Document | None, Any], bool] | None = None,
     ) -> list[Document]:
@@ -365,6 +450,9 @@ class BuildStore:
         :param below: only builds that stand below the build with this id, as text.
         :param offset: how many builds to leave out first.
         :param oldest: whether the first created come first.
+        :param at_once: how many builds the first statement reads. The others read as many as fit
+            into a few megabytes, if they are like the first ones.
+        :param members: what is read of each build at least; nothing: all members.
         :param on_unreadable: called with the id of a build that cannot be read, and what is wrong.
             The list lacks it, and the log has a line.
         :param take: called with each build and its id instead of returning it, until it returns
@@ -373,19 +461,31 @@ class BuildStore:
         :raises InvalidParameter: the builds cannot be filtered so.
         """
         queue = self._require_queue()
-        with reading(self._current(), self._mapper) as session:
-            database = self._database(session)
+        with self._databases.reading() as database:
             start = None if below is None else self._start(database, below)
-            begin(session)
+            database.begin()
             documents = []
-            page = QueuePage(limit, start, offset, oldest)
-            for dumped_id, document in queue.read(database, wanted, page, on_unreadable):
+            page = QueuePage(limit, start, offset, oldest, at_once)
+            found = queue.read(database, wanted, page, on_unreadable, members)
+            for dumped_id, document in found:
                 if take is not None:
                     if not take(document, dumped_id):
                         break
                 elif document is not None:
                     documents.append(document)
             return documents
+
+    def count_unfinished(
+        self, members: Sequence[str], most: int
+    ) -> dict[str, list[tuple[Any, int]]]:
+        """Count the unfinished builds by each of some members, which are ``filters``.
+
+        :param most: how many values of each member, the most frequent ones.
+        """
+        queue = self._require_queue()
+        with self._databases.reading() as database:
+            database.begin()
+            return queue.count(database, members, most)
 
     def _start(self, database: Database, below: str) -> Any:
         """Return the id of the build below which a list goes on, as the model has it."""
@@ -398,19 +498,26 @@ class BuildStore:
                 self._query.find(database, start)
             return start
 
+    def warnings_of(self, document: Document) -> list[BuildWarning]:
+        """Return what cannot be of a build, such as an end before the start."""
+        return self._rules.warnings.of(document)
+
     def limited_schema(self) -> BuildSchema:
         """Return the schema with the limits of the columns, on the database in use."""
-        return self._database(self._current()).codec.schema
+        return self._databases.find(self._databases.session()).codec.schema
+
+    def limited_field(self, member: Member) -> AnyField:
+        """Return the field of a member with the limits that its column has on any database."""
+        return limited_field(self._mapper.class_, member)
 
     def reason_field(self) -> fields.String:
         """Return the field that validates a reason, with the limits of its column likewise."""
-        return self._reason_field(self._database(self._current()).bind.dialect)
+        database = self._databases.find(self._databases.session())
+        return self._reason_field(database.bind.dialect)
 
     def rollback(self) -> None:
         """Leave the current session without a transaction, whatever its state."""
-        if isinstance(self._session, scoped_session) and not self._session.registry.has():
-            return  # there is no session: none need be made
-        rollback(self._current())
+        self._databases.rollback()
 
     def _run(
         self,
@@ -426,7 +533,7 @@ class BuildStore:
         ) -> list[ChangeResult | None]:
             return self._change_all(items, options, conditions)
 
-        if others_write(self._current(), self._mapper, options):
+        if others_write(self._databases.session(), self._mapper, options):
             batch["size"] = 1  # they may write to the builds that come next
         return run_batch(items, options, change_all, codec.dump_id, **batch)
 
@@ -439,16 +546,14 @@ class BuildStore:
         """Make some changes in one transaction; None: the build is not found."""
         results: list[ChangeResult | None] = []
         changes: list[tuple[BuildChange, ChangeResult]] = []
-        with transaction(self._current(), self._mapper) as session:
-            database = self._database(session, options)
+        with self._databases.changing() as database:
+            self._check_options(options, database)
             builds = self._query.lock_all(database, [one.build_id for one in items], conditions)
             for item in items:
                 results.append(None)
                 if (build := builds.get(item.build_id)) is None:
                     continue
-                change = BuildChange(
-                    database, self._query, item.build_id, self._history, options, build
-                )
+                change = BuildChange(database, self._rules, item.build_id, options, build)
                 try:
                     prepared = item.prepare(change)
                 except BuildNotFound:
@@ -460,81 +565,16 @@ class BuildStore:
                 change.announce(result)
         return results
 
-    def _check_clean_status(self, schema: BuildSchema, queue: BuildQueue) -> str | None:
-        """Return why no build can be given the ``clean_status``; None: it can.
-
-        :raises ConfigurationError: likewise, if the host has chosen it.
-        """
-        field, status = member_of(schema, "status").field, self.clean_status
-        if not field.dump_only and accepts(field, status) and status not in queue.statuses:
-            return None
-        problem = (
-            f"clean_status={status!r} is no status that finishes a build: pass one that"
-            f" {type(schema).__name__}.status takes, and that is none of queue_statuses."
-        )
-        if status != CLEAN_STATUS:
-            raise ConfigurationError(problem)
-        return problem
-
-    def _cleaned(self, codec: BuildCodec, message: str) -> Document:
-        """Return the members that a clean changes, with their values."""
-        values = {"status": self.clean_status, "error": message, "finished": int(time())}
-        members = {key: values[key] for key in values if key in codec.attributes}
-        try:
-            if "error" in members:
-                codec.members["error"].field.deserialize(message)
-        except ValidationError as error:
-            raise InvalidBuild({"error": [str(one) for one in error.messages]}) from error
-        if "finished" in members and not accepts(
-            codec.members["finished"].field, members["finished"]
-        ):
-            del members["finished"]
-        return members
-
     def _require_queue(self) -> BuildQueue:
         if self._queue is None:
             problem = self.queue_problem or "pass queue_statuses=."
             raise ConfigurationError(f"There is no queue: {problem}")
         return self._queue
 
-    def _current(self) -> Session:
-        session: Session | scoped_session[Session] = self._session()
-        # lambda: db.session returns a Session of Flask-SQLAlchemy-Lite, or a scoped_session.
-        return session() if isinstance(session, scoped_session) else session
-
-    def _database(self, session: Session, options: ChangeOptions | None = None) -> Database:
-        # One application may keep its builds in another database than the next, and a session may
-        # read from a replica.
-        if options is None:
-            bind = session.get_bind(self._mapper, clause=self._query.every)
-        else:
-            bind = flush_bind(session, self._mapper)
-        codec = self._codecs.get(bind.dialect.name)
-        if codec is None:
-            codec = BuildCodec(self.schema, self._model, bind.dialect)
-            self._codecs[bind.dialect.name] = codec
-        database = Database(session, bind, codec)
-        if options is not None:
-            self._check_reason(options.reason, bind.dialect)
-            if options.batch is not None and not re.fullmatch(BATCH, options.batch):
-                raise InvalidParameter({"batch": [INVALID_BATCH]})
-            if bind.engine not in self._checked:
-                self._check_flush(database)
-                self._checked.add(bind.engine)
-            if self._history is not None:
-                self._history.check_bind(database)
-        return database
-
-    def _check_flush(self, database: Database) -> None:
-        """Check that the session flushes a build where it finds it."""
-        with FlushRouting(database.session):
-            found = database.session.get_bind(self._mapper)
-        if not found is database.bind is flush_bind(database.session, self._mapper):
-            raise ConfigurationError(
-                "The session flushes a build now here, now there, or elsewhere than it finds it, so"
-                " none could be locked where it is written: let get_bind() return one engine, for"
-                " the base classes of the model, too, while the session flushes."
-            )
+    def _check_options(self, options: ChangeOptions, database: Database) -> None:
+        self._check_reason(options.reason, database.bind.dialect)
+        if options.batch is not None and not re.fullmatch(BATCH, options.batch):
+            raise InvalidParameter({"batch": [INVALID_BATCH]})
 
     def _require_history(self) -> BuildHistory:
         if self._history is None:

@@ -18,7 +18,7 @@ _ENDED = (
     " committed with the change. It refuses the change by an exception."
 )
 
-log = logging.getLogger("flask_build_admin")
+log: logging.Logger = logging.getLogger("flask_build_admin")
 
 
 @contextmanager
@@ -42,20 +42,6 @@ def transaction(session: Session, mapper: Mapper[Any]) -> Iterator[Session]:
     except BaseException:  # also a signal that stops the worker
         rollback(session)
         raise
-
-
-@contextmanager
-def reading(session: Session, mapper: Mapper[Any]) -> Iterator[Session]:
-    """End the transaction with the read: at the end of the request no response could report it.
-
-    :param mapper: of the builds.
-    :raises BuildAdminError: in the place of an error of the database.
-    """
-    with transaction(session, mapper):
-        yield session
-        forget_changes(session)
-        # No rollback: what the host's auth has added must not be lost under a 200.
-        session.commit()
 
 
 def forget_changes(session: Session) -> None:

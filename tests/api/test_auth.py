@@ -14,13 +14,15 @@ from flask import Flask, Response, abort, current_app, g, redirect
 from flask_httpauth import MultiAuth
 from flask_jwt_extended import jwt_required
 from flask_wtf import CSRFProtect
-from sqlalchemy import Table, func, insert, select, text
+from sqlalchemy import Table, event, func, insert, select, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import HTTPException, TooManyRequests, Unauthorized
+from werkzeug.local import LocalProxy
 
 from flask_build_admin import BuildAdmin, BuildRevisionMixin, build_updating
 from flask_build_admin.exceptions import ConfigurationError
+from flask_build_admin.store import ChangeOptions
 from tests.support.auth_hosts import (
     BEARER,
     CHANGED,
@@ -31,7 +33,17 @@ from tests.support.auth_hosts import (
     everywhere,
     own,
 )
-from tests.support.hosts import ADMIN, OCTOCAT, URL, WORKER, Build, BuildRevision, Host, token_auth
+from tests.support.hosts import (
+    ADMIN,
+    OCTOCAT,
+    URL,
+    WORKER,
+    Build,
+    BuildRevision,
+    Host,
+    anybody,
+    token_auth,
+)
 
 MakeHost = Callable[..., Host]
 View = Callable[..., Any]
@@ -89,6 +101,8 @@ def test_however_a_decorator_refuses_it_is_401(make: MakeHost, refuse: Callable[
     host = make(auth=own(refuse), configure=handle_refused)
     assert_nothing_passes(host, {}, "Bearer")
     assert_nothing_passes(host, WORKER, "Bearer")
+    refused = host.get(headers=WORKER).json["error"]
+    assert refused == "The server's authentication refuses this request."
     assert_all_works(host, ADMIN)
 
 
@@ -288,11 +302,14 @@ def test_what_is_answered_before_the_auth_was_asked_is_no_agreement(
     assert sent == []
 
 
-def test_a_refusal_before_the_host_has_a_session_is_401() -> None:
+def test_a_refusal_before_the_host_has_a_session_is_401(caplog: pytest.LogCaptureFixture) -> None:
     app = Flask("host")
     app.before_request(forbid)
     app.register_blueprint(BuildAdmin(Build, lambda: g.session, own(forbid)))
-    assert_error(app.test_client().put(URL, json=CHANGED, headers=ADMIN), 401)
+    answer: Any = app.test_client().put(URL, json=CHANGED, headers=ADMIN)
+    assert_error(answer, 401)
+    assert answer.json["error"].endswith("before its authentication was asked.")
+    assert caplog.messages == ["no session could be rolled back: AttributeError"]
 
 
 @pytest.mark.parametrize("exempt", [True, False])
@@ -394,6 +411,26 @@ def test_what_the_auth_left_is_rolled_back_with_a_read_that_is_refused(make: Mak
     assert visits(host) == 0
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("PUT", "clean?dry_run=true", 200),
+        ("POST", "revisions/undo?batch=known&dry_run=true", 200),
+        ("POST", "revisions/undo?batch=unknown", 404),
+        ("PUT", "clean?batch=%20", 400),
+    ],
+)
+def test_what_the_auth_left_is_rolled_back_with_a_preview_of_many(
+    make: MakeHost, method: str, path: str, status: int
+) -> None:
+    host = visited(make, leave_flushed)
+    with host.app.app_context():
+        host.blueprint.store.update("1", {"error": "lost"}, ChangeOptions(batch="known"))
+    answer = host.client.open(f"/api/v1/admin/{path}", method=method, headers=ADMIN)
+    assert answer.status_code == status, answer.text
+    assert visits(host) == 0
+
+
 @pytest.mark.parametrize(("status", "ask"), ANSWERS.values(), ids=list(ANSWERS))
 @pytest.mark.parametrize("leave", LEFT)
 def test_what_the_auth_left_is_rolled_back_with_a_refusal(
@@ -446,6 +483,17 @@ def test_a_database_gone_for_the_auth_is_503_until_it_is_back(
         assert_all_works(host, ADMIN)
 
 
+def test_a_network_error_that_a_driver_passes_on_to_the_auth_is_503(make: MakeHost) -> None:
+    def fail(*_: Any) -> None:
+        raise ConnectionResetError("Connection reset by peer")
+
+    host = visited(make, leave_flushed)
+    event.listen(host.engine, "before_cursor_execute", fail)
+    assert_error(host.put(CHANGED), 503)
+    event.remove(host.engine, "before_cursor_execute", fail)
+    assert host.put(CHANGED).status_code == 200
+
+
 def test_a_failure_of_the_auths_database_is_500_without_its_text(make: MakeHost) -> None:
     host = visited(make, lambda session: session.execute(text("SELECT * FROM passwd")))
     answer = host.put(CHANGED)
@@ -461,22 +509,41 @@ def needs_user_and_wraps(view: View) -> View:
     return wraps(view)(lambda user: view())
 
 
+async def coroutine(view: View) -> View:
+    return view
+
+
+USERS = {"of-the-admin": "octokitty"}
+EXAMPLE = r"for example token_auth\.login_required\(role="
+MAKER = r"If it makes view decorators, call it, for example auth=role_required\('admin'\)"
+
+
 @pytest.mark.parametrize(
-    "auth",
+    ("auth", "told"),
     [
-        None,
-        "Bearer of-the-admin",
-        token_auth(),
-        MultiAuth(token_auth()),
-        {"of-the-admin": "octokitty"}.get,
-        {"of-the-admin": "octokitty"}.__getitem__,
-        lambda: None,
-        lambda view: True,
-        jwt_required,
-        needs_user,
-        needs_user_and_wraps,
+        (None, f"auth=None is no view decorator, it cannot be called: pass a function.*{EXAMPLE}"),
+        ("Bearer of-the-admin", EXAMPLE),
+        (token_auth(), EXAMPLE),
+        (MultiAuth(token_auth()), EXAMPLE),
+        (coroutine, "it is a coroutine function: define it with def"),
+        (USERS.get, "it returned None for a view: let it return the function that checks"),
+        (USERS.__getitem__, EXAMPLE),
+        (lambda: None, rf"takes 0 positional arguments but 1 was given\): .*{MAKER}"),
+        (lambda view: True, "it returned True for a view"),
+        (lambda view: max, "it returned <built-in function max> for a view"),  # written in C
+        (jwt_required, f"cannot be called without 'fn': give that a default, fn=None. {MAKER}"),
+        (needs_user, "without 'user': give that a default, user=None"),
+        (needs_user_and_wraps, "without 'user': give that a default, user=None"),
     ],
 )
-def test_what_is_no_decorator_is_told_when_the_blueprint_is_made(auth: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"auth=token_auth\.login_required\(role="):
+def test_what_is_no_decorator_is_told_when_the_blueprint_is_made(auth: Any, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
         BuildAdmin(Build, lambda: Session(), auth)
+
+
+def test_the_current_user_is_no_function() -> None:
+    user: Any = LocalProxy(lambda: None)
+    with pytest.raises(ConfigurationError, match="auth=LocalProxy is no view decorator"):
+        BuildAdmin(Build, lambda: Session(), user)
+    with pytest.raises(ConfigurationError, match="actor=LocalProxy is who is acting, and not a"):
+        BuildAdmin(Build, lambda: Session(), anybody, actor=user)

@@ -332,6 +332,27 @@ def test_a_status_that_finishes_nothing_is_told(
     assert problem.replace("running", "error") in caplog.text
 
 
+def test_a_status_that_the_column_does_not_hold_is_told(
+    make_host: MakeHost, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = sa.Enum("pending", "running", "success", "failure", name="statuses")
+    model = model_of(status=sa.Column(words))
+    rows = [row_of(status="running", created=LONG_AGO)]
+    host = make_host(database_url, model=model, rows=rows)
+    assert "build_admin cleans no builds: clean_status='error' is no status" in caplog.text
+    assert clean(host).status_code == 404
+    assert host.row()["status"] == "running"
+    for options in (
+        {"model": model, "clean_status": "killed"},
+        {"model": model_of(status=sa.Column(sa.String(20))), "clean_status": "x" * 21},
+    ):
+        with pytest.raises(ConfigurationError, match=r"BuildSchema\.status and its column take"):
+            make_host(database_url, **options)
+    host = make_host(database_url, model=model, rows=rows, clean_status="failure")
+    assert clean(host).json == "1 build cleaned."
+    assert host.row()["status"] == "failure"
+
+
 class Own(BuildSchema):
     """A build without an error, that dumps its end in another form."""
 
@@ -434,7 +455,10 @@ def test_the_changes_of_all_builds(make_host: MakeHost, database_url: str) -> No
         assert host.put(stuck(number, status=status)).status_code == 200
     listed = changes(host).json
     assert [one["id"] for one in listed] == [4, 3, 2, 1]
-    assert list(listed[0]) == ["id", "build_id", "at", "actor", "reason", "batch", "changes"]
+    assert list(listed[0]) == [
+        *("id", "build_id", "at", "actor", "reason", "batch", "changes"),
+        "changed_outside",
+    ]
     for query, ids in {
         "?build_id=2": [4, 2],
         "?build_id=3": [],

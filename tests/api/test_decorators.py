@@ -739,6 +739,23 @@ def test_a_receiver_may_call_another_view(make: MakeHost) -> None:
         assert host.put(CHANGED).json == host.row() == CHANGED
 
 
+def test_a_view_of_the_hosts_cannot_deny_what_another_has_stored(make: MakeHost) -> None:
+    host = make()
+    auth = decorator(lambda view, **kwargs: view(**kwargs))
+    blueprint = BuildAdmin(Build, host.session, auth, name="more", url_prefix="/more")
+
+    @blueprint.put("/own")
+    def own() -> tuple[str, int]:
+        host.app.view_functions["more.overwrite"]()
+        return "no", 403
+
+    host.app.register_blueprint(blueprint)
+    preview = "/more/own?dry_run=true"
+    assert_error(host.client.put(preview, json=CHANGED, headers=ADMIN), 401)
+    assert host.client.put("/more/own", json=CHANGED, headers=ADMIN).json == CHANGED
+    assert host.row() == CHANGED
+
+
 @needs_asgiref
 def test_a_view_within_an_async_decorator_runs_in_the_thread_of_the_request(
     make: MakeHost,

@@ -114,6 +114,20 @@ def test_a_network_error_that_a_driver_passes_on_is_worth_another_try(
     assert heard == []
 
 
+def test_a_network_error_outside_of_the_store_is_worth_another_try(
+    make_host: MakeHost, sqlite_url: str, heard: list[Exception]
+) -> None:
+    def fail(*event: Any) -> None:
+        sa.event.remove(host.engine, "before_cursor_execute", fail)
+        raise ConnectionResetError("Connection reset by peer")
+
+    host: Host = make_host(sqlite_url, actor=lambda: host.session.scalar(sa.text("SELECT 'mona'")))
+    sa.event.listen(host.engine, "before_cursor_execute", fail)
+    assert host.put(CHANGED).status_code == 503
+    assert host.put(CHANGED).status_code == 200
+    assert heard == []
+
+
 def test_a_network_error_of_the_host_is_its_own(host: Host, heard: list[Exception]) -> None:
     def fail(sender: object, **change: object) -> None:
         raise ConnectionRefusedError

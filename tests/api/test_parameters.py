@@ -86,10 +86,14 @@ def test_each_route_takes_its_own_parameters(
 #: Parameters that are not of their form.
 FORMS: dict[str, tuple[str, str, str]] = {
     **{
-        f"dry_run={text}": ("overwrite", f"dry_run={text}", "dry_run: not true or false")
+        f"dry_run={text}": (
+            "overwrite",
+            f"dry_run={text}",
+            "dry_run: not true or false, in lower case",
+        )
         for text in ("", "yes", "1", "True", "TRUE", "true%20", "+true", "null", "%00")
     },
-    "dry_run": ("overwrite", "dry_run", "dry_run: not true or false"),
+    "dry_run": ("overwrite", "dry_run", "dry_run: not true or false, in lower case"),
     "dry_run_twice": ("undo", "dry_run=true&dry_run=false", "dry_run: more than once"),
     "dry_run_twice_alike": ("undo", "dry_run=true&dry_run=true", "dry_run: more than once"),
     **{

@@ -91,6 +91,7 @@ def test_times_are_printed_as_a_date_too(own_times: Host) -> None:
     assert changed.output == (
         "- parent: 1\n+ parent: 1795837299\n"
         "- deadline: 0\n+ deadline: 1795837299 (2026-11-28 03:41:39Z)\n"
+        "warning: the status is final, but finished is 0\n"
     )
 
 

@@ -919,9 +919,12 @@ def serving(database_url: str, tmp_path: Path) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(
-    "database", [name for name in DATABASES if name != "mariadb"], indirect=True
+    ("database", "terminal"),
+    [("sqlite", True), *[(name, False) for name in DATABASES if name == "postgresql"]],
+    indirect=["database"],
+    ids=lambda value: {True: "terminal", False: "pipe"}.get(value, value),
+    scope="module",
 )
-@pytest.mark.parametrize("terminal", [True, False], ids=["terminal", "pipe"])
 def test_every_command_of_the_example(
     served: Any, database_url: str, tmp_path: Path, terminal: bool
 ) -> None:

@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from flask import abort
 from sqlalchemy.orm import Session
 
 import example_app
-from flask_build_admin import BuildSchema, Choice, build_updating
-from tests.support.hosts import BuildRevision, Host, stuck
+from flask_build_admin import BuildSchema, Choice, WholeNumber, build_updating
+from tests.support.hosts import BuildRevision, Host, model_of, row_of, stuck
 from tests.support.terminals import Outcome, as_process, pipe, run
 
 MakeHost = Callable[..., Host]
@@ -150,6 +151,34 @@ def test_just_what_was_listed_is_cleaned_if_it_still_fits(three: Host) -> None:
     assert statuses(three) == "success error error running"
 
 
+def test_a_build_that_changed_since_it_was_listed_is_not_cleaned(three: Host) -> None:
+    done = run(
+        three,
+        *("clean", "--where", "host=b"),
+        asked=lambda: three.execute("UPDATE builds SET started = 9 WHERE id = 2"),
+    )
+    assert (done.code, statuses(three)) == (1, "running running error running")
+    assert "\n1 build cleaned.\n" in done.output
+    changed = "Build 2 is not cleaned: Changed since it was shown: look at it again.\n"
+    assert done.errors == changed
+
+
+def test_members_that_change_by_themselves_keep_no_build_from_being_changed(
+    make_host: MakeHost, sqlite_url: str
+) -> None:
+    class Schema(BuildSchema):
+        title = WholeNumber(attribute="age", dump_only=True)
+
+    ages = count()
+    model = model_of("title", age=property(lambda build: next(ages)))
+    rows = [row_of("title", id=at, status="running", created=1) for at in (1, 2)]
+    host = make_host(sqlite_url, model=model, schema=Schema, rows=rows)
+    done = run(host, "set", "1", "2", "host=hubot", answers="y\n")
+    assert (done.code, done.errors) == (0, ""), done
+    done = run(host, "clean", answers="y\n")
+    assert (done.code, statuses(host)) == (0, "error error"), done
+
+
 def test_a_build_that_cannot_be_cleaned_is_named(three: Host) -> None:
     def refuse(sender: Any, build: Any, **told: Any) -> None:
         if build.id == 1:
@@ -258,8 +287,11 @@ def test_a_thousand_are_cleaned_at_most(make_host: MakeHost, sqlite_url: str) ->
 
 
 def test_a_clean_that_is_interrupted_can_be_undone(three: Host) -> None:
+    seen: list[int] = []
+
     def interrupt(sender: Any, build: Any, **told: Any) -> None:
-        if build.id == 3:
+        seen.append(build.id)
+        if seen.count(3) == 2:  # after the preview
             raise KeyboardInterrupt
 
     with build_updating.connected_to(interrupt, three.app):
@@ -274,8 +306,12 @@ def test_a_clean_that_is_interrupted_can_be_undone(three: Host) -> None:
 
 
 def test_one_that_is_interrupted_at_once_has_nothing_to_undo(three: Host) -> None:
-    def interrupt(sender: Any, **told: Any) -> None:
-        raise KeyboardInterrupt
+    seen: list[int] = []
+
+    def interrupt(sender: Any, build: Any, **told: Any) -> None:
+        seen.append(build.id)
+        if len(seen) > 3:  # after the preview
+            raise KeyboardInterrupt
 
     with build_updating.connected_to(interrupt, three.app):
         done = pipe(three, "clean", "--yes")
@@ -291,7 +327,9 @@ def test_set_of_several_previews_asks_and_stores(three: Host) -> None:
     assert done.output.startswith(
         "y\n"
         'Build 1:\n  - parent: 1\n  + parent: 0\n  - status: "running"\n  + status: "killed"\n'
+        "  warning: the status is final, but finished is 0\n"
         'Build 3:\n  - parent: 1\n  + parent: 0\n  - status: "running"\n  + status: "killed"\n'
+        "  warning: the status is final, but finished is 0\n"
         "Change these 2 builds? [y/N]: 2 builds changed.\n"
     )
     assert statuses(three) == "killed running killed running"
@@ -416,9 +454,8 @@ def test_a_build_of_several_that_changes_before_the_answer_is_left(three: Host) 
         asked=lambda: three.execute("UPDATE builds SET title = 'of another' WHERE id = 1"),
     )
     assert done.code == 3
-    assert done.errors == (
-        "Build 1 is not changed: The build was changed since it was fetched: fetch it again.\n"
-    )
+    changed = "Build 1 is not changed: Changed since it was shown: look at it again.\n"
+    assert done.errors == changed
     assert statuses(three) == "running killed running running"
 
 

@@ -10,7 +10,7 @@ import pytest
 from marshmallow import fields
 
 from flask_build_admin import BuildSchema
-from tests.support.hosts import OCTOCAT, Host
+from tests.support.hosts import OCTOCAT, Host, model_of, row_of
 from tests.support.terminals import pipe, run
 
 MakeHost = Callable[..., Host]
@@ -62,6 +62,17 @@ def test_the_queue_fits_the_terminal(make_host: MakeHost, sqlite_url: str) -> No
     for span, ids in (("2h", [22, 1, 3]), ("3h", [1, 3]), ("9999d", [])):
         older = pipe(host, "queue", "--older-than", span, "--json").output
         assert [one["id"] for one in json.loads(older)] == ids
+
+
+def test_the_age_is_that_of_the_first_sign_of_life(make_host: MakeHost, sqlite_url: str) -> None:
+    now = int(time.time())
+    schema = type("Schema", (BuildSchema,), {"Meta": type("Meta", (), {"exclude": ("created",)})})
+    times = [{"enqueued": now - 7200, "started": now - 60}, {"enqueued": 0, "started": now - 180}]
+    rows = [row_of("created", id=at, status="running", **times[at - 1]) for at in (1, 2)]
+    model = model_of("created")
+    host = make_host(sqlite_url, model=model, schema=schema, rows=rows)
+    ages = [line.split()[4] for line in pipe(host, "queue").output.splitlines()[1:3]]
+    assert sorted(ages) == ["2h", "3m"]
 
 
 def test_an_empty_queue_is_a_sentence(make_host: MakeHost, sqlite_url: str) -> None:

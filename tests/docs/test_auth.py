@@ -11,6 +11,7 @@ from flask_login import LoginManager, UserMixin
 from flask_security import Security
 from flask_wtf.csrf import generate_csrf
 
+from flask_build_admin import build_updated
 from tests.support.auth_hosts import credentials
 from tests.support.auth_users import Member, Members, Token
 from tests.support.ci_servers import ROLES, CiServer, bearer
@@ -58,11 +59,19 @@ def configure_login(app: Flask) -> None:
     app.add_url_rule("/page", "page", generate_csrf)
 
 
-@from_page(PAGE, code="flask_login")
+#: The recipe of Flask-Login.
+LOGIN = "admin_required, actor=lambda: current_user.name"
+
+
+@from_page(PAGE, code=LOGIN)
 def test_flask_login(server: CiServer, code: str) -> None:
     configure_login(server.app)
     server.run(code)
     assert_only(server, of("mona"), of("hubot"))
+    client = server.app.test_client()
+    assert client.put(URL, json=OCTOCAT).status_code == 401
+    with client.session_transaction() as session:
+        assert "_flashes" not in session
 
 
 @from_page(PAGE, code="flask_jwt_extended")
@@ -90,7 +99,10 @@ def test_flask_security(server: CiServer, code: str) -> None:
 
 @from_page(PAGE, code="ResourceProtector")
 def test_authlib(server: CiServer, code: str) -> None:
-    server.own(find_token={f"of-{name}": Token(name, role) for name, role in ROLES.items()}.get)
+    server.own(
+        Token=Token,
+        find_token={f"of-{name}": Token(name, role) for name, role in ROLES.items()}.get,
+    )
     server.run(code)
     assert_only(server, bearer("mona"), *all_but("of-mona", "of-hubot"))
 
@@ -101,7 +113,11 @@ def test_one_of_your_own(server: CiServer, code: str) -> None:
     assert_only(server, *[{"headers": {"X-Admin-Key": key}} for key in ("secret", "x", "")])
 
 
-@from_page(PAGE, csrf="csrf.exempt", header="X-Admin-Key")
+#: The block that exempts a blueprint, and no more.
+EXEMPT = "csrf = CSRFProtect(app)\ncsrf.exempt(build_admin)"
+
+
+@from_page(PAGE, csrf=EXEMPT, header="X-Admin-Key")
 def test_where_a_header_is_read_csrf_protection_exempts(
     server: CiServer, csrf: str, header: str
 ) -> None:
@@ -110,7 +126,7 @@ def test_where_a_header_is_read_csrf_protection_exempts(
     assert_only(server, {"headers": {"X-Admin-Key": "secret"}})
 
 
-@from_page(PAGE, csrf="csrf.exempt", cookie="flask_login")
+@from_page(PAGE, csrf=EXEMPT, cookie=LOGIN)
 def test_where_a_cookie_is_read_a_page_sends_the_token(
     server: CiServer, csrf: str, cookie: str
 ) -> None:
@@ -127,6 +143,27 @@ def test_where_a_cookie_is_read_a_page_sends_the_token(
     assert client.put(URL, headers=headers, **secure).status_code == 401
     headers["Referer"] = "https://localhost/page"
     assert client.put(URL, headers=headers, **secure).status_code == 200
+
+
+@from_page(PAGE, code="csrf.protect()")
+def test_cookies_and_tokens_together(server: CiServer, code: str) -> None:
+    configure_login(server.app)
+    actors: list[str] = []
+    with build_updated.connected_to(lambda sender, actor, **_: actors.append(actor)):
+        server.run(code)
+        server.fill()
+        client = server.app.test_client()
+        headers = {name: {"As": name} for name in ROLES}
+        for name in ROLES:
+            headers[name]["X-CSRFToken"] = client.get("/page", headers={"As": name}).text
+        changed = OCTOCAT | {"status": "error"}
+        people = [{"As": "mona"}, headers["hubot"], {"X-CSRFToken": headers["mona"]["X-CSRFToken"]}]
+        for refused in (*people, {"Authorization": "Basic bW9uYTpvZi1tb25h", "As": "mona"}):
+            assert client.put(URL, json=changed, headers=refused).status_code == 401
+        assert client.get(f"{URL}/1", headers={"As": "mona"}).status_code == 200
+        assert client.put(URL, json=changed, headers=headers["mona"]).status_code == 200
+    assert actors == ["mona"]
+    assert server.statuses(bearer("mona"), bearer("hubot"), {}) == [200, 401, 401]
 
 
 @pytest.mark.parametrize("status", [429, 503])

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from socket import socket
 
 import pytest
 import sqlalchemy as sa
@@ -19,66 +13,23 @@ from flask import Flask
 from sqlalchemy.schema import CreateTable
 
 import example_app
+from tests.support.examples import SCRIPT, TOKEN, copy_example, paste, served, typed
 from tests.support.hosts import OCTOCAT
-from tests.support.pages import README, ROOT, block, from_page
+from tests.support.pages import README, block, from_page
 
 CURL = block(README, "curl -X PUT")
-SCRIPT = [sys.executable, "example_app.py"]
 FLASK = [sys.executable, "-m", "flask", "--app", "example_app", "run"]
-TOKEN = re.compile("bearer token: (.*)")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The files of the example, in a folder where nothing was started before."""
-    for name in ("example_app.py", "octocat.json"):
-        shutil.copy(ROOT / name, tmp_path)
+    copy_example(tmp_path)
     return tmp_path
-
-
-@contextmanager
-def served(folder: Path, command: list[str], **environment: str) -> Iterator[tuple[str, int]]:
-    """Run the server, and answer what it prints and its port."""
-    with socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port = listening.getsockname()[1]
-    hidden = {"DATABASE_URL", "BUILD_ADMIN_TOKEN"}
-    inherited = {name: value for name, value in os.environ.items() if name not in hidden}
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        env=inherited | {"FLASK_RUN_PORT": str(port), "PYTHONUNBUFFERED": "1"} | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        printed = ""
-        for line in process.stdout:
-            printed += line
-            if "Running on" in line:
-                break
-        try:
-            yield printed, port
-        finally:
-            process.terminate()
-
-
-def paste(commands: str, folder: Path) -> str:
-    """Run what a newcomer pastes into a shell."""
-    done = subprocess.run(
-        ["bash", "-c", commands], cwd=folder, stdout=subprocess.PIPE, text=True, check=True
-    )
-    return done.stdout
 
 
 def curl_of_readme(token: str, port: int) -> str:
     return f"{typed(CURL, token, port).rstrip()} -s"
-
-
-def typed(commands: str, token: str, port: int) -> str:
-    """Have the commands of a page ask this server."""
-    return commands.replace("<token>", token).replace(":8080", f":{port}")
 
 
 @pytest.mark.parametrize("command", [SCRIPT, FLASK], ids=["python", "flask"])
@@ -87,13 +38,15 @@ def test_the_printed_commands_work_when_pasted_again_and_again(
 ) -> None:
     changes = {"status": {"before": "created", "after": "error"}}
     told = {"build_id": 1, "actor": "admin", "changes": changes}
+    warning = "the status is final, but finished is 0"
+    warnings = [{"members": ["status", "finished"], "warning": warning}]
     with served(folder, command) as (printed, port):
         commands = re.findall(r"^(?:url=|build=|put|curl|last=).*$", printed, re.MULTILINE)
         assert f"127.0.0.1:{port}/" in commands[0]
         for turn in range(2):
             answers = paste("\n".join(commands), folder).splitlines()
             preview, changed, listed, undone = map(json.loads, answers)
-            assert preview == told | {"reason": None}
+            assert preview == told | {"reason": None, "warnings": warnings}
             assert changed == OCTOCAT | {"status": "error"}
             assert len(listed) == 1 + 2 * turn
             assert listed[0].items() >= (told | {"reason": "worker lost"}).items()

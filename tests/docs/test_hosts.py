@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from time import time
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from flask_build_admin import BuildAdmin, BuildSchema
+from flask_build_admin import BuildAdmin, BuildSchema, build_updated
 from tests.support.ci_servers import Audit, CiServer, OtherBuild, Status, bearer
-from tests.support.hosts import OCTOCAT, Build, row_of
+from tests.support.hosts import ADMIN, OCTOCAT, URL, Build, BuildRevision, Host, row_of, stuck
 from tests.support.pages import PAGES, from_page
+from tests.support.terminals import pipe
 
 PAGE = "docs/hosts.md"
 CHANGED = OCTOCAT | {"status": "error"}
 
 
+def section(title: str) -> str:
+    [found] = re.findall(rf"^## {title}\n(.*?)^## ", PAGES[PAGE], re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
 def test_every_option_is_told() -> None:
-    [section] = re.findall(r"^## Options\n(.*?)^## ", PAGES[PAGE], re.MULTILINE | re.DOTALL)
-    rows = re.findall(r"^\|([^|]*)\|", section, re.MULTILINE)
+    rows = re.findall(r"^\|([^|]*)\|", section("Options"), re.MULTILINE)
     told = [name for row in rows for name in re.findall("`([a-z_]+)`", row)]
     assert told == list(inspect.signature(BuildAdmin).parameters)
 
@@ -161,3 +168,97 @@ def test_the_signals(server: CiServer, code: str, capsys: pytest.CaptureFixture[
         [audit] = server.db.session.execute(told)
         assert tuple(audit) == ("mona", OCTOCAT, CHANGED)
     assert names  # the receivers are held weakly
+
+
+#: Members of a build, by the warning that the page has for it: without it, and with it.
+IMPOSSIBLE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "finished is before started": ({"started": 5, "finished": 5}, {"started": 6, "finished": 5}),
+    "started is before created": ({"created": 5, "started": 5}, {"created": 6, "started": 5}),
+    "finished is in the future": ({"finished": 1060}, {"finished": 1061}),
+    "the status is final, but finished is 0": ({"finished": 1}, {"finished": 0}),
+    "the status is not final, but finished is not 0": (
+        {"status": "running", "finished": 0},
+        {"status": "running", "finished": 1},
+    ),
+}
+
+
+def test_every_warning_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flask_build_admin.store.warnings.time", lambda: 1000.5)
+    rows = re.findall(r"^\| ([^|]*) \| `([^`]*)` \|", section("What cannot be"), re.MULTILINE)
+    assert [warning for _, warning in rows] == [*IMPOSSIBLE]
+    plain = OCTOCAT | {"enqueued": 0, "created": 0, "started": 0, "finished": 9}
+    for named, warning in rows:
+        possible, impossible = IMPOSSIBLE[warning]
+        assert host.blueprint.store.warnings_of(plain | possible) == []
+        [found] = host.blueprint.store.warnings_of(plain | impossible)
+        assert found.warning == warning
+        told = re.findall("`([a-z]+)`", named) or ["finished"]
+        assert sorted(found.members) == sorted(told)
+
+
+def test_a_status_is_not_judged_without_a_queue(
+    make_host: Callable[..., Host], sqlite_url: str
+) -> None:
+    host = make_host(sqlite_url, queue_statuses=())
+    document = OCTOCAT | {"started": 0, "finished": 0}
+    assert host.blueprint.store.warnings_of(document) == []
+
+
+def test_warnings_are_refused_unless_they_are_forced(
+    make_host: Callable[..., Host], sqlite_url: str
+) -> None:
+    rows = [OCTOCAT, stuck(2)]
+    host = make_host(sqlite_url, history=BuildRevision, refuse_warnings=True, rows=rows)
+    heard: list[str | None] = []
+
+    def note(sender: Any, reason: str | None, **_: Any) -> None:
+        heard.append(reason)
+
+    wrong = OCTOCAT | {"started": 1563474078, "finished": 1563474077}
+    warning = "finished is before started"
+    refused = host.put(wrong)
+    assert (refused.status_code, refused.json) == (
+        400,
+        {
+            "error": f"Refused, unless you force it: {warning}.",
+            "fields": {"started": [warning], "finished": [warning]},
+        },
+    )
+    assert host.put(wrong | {"number": 2}).status_code == 409  # the database is asked before
+    with build_updated.connected_to(note):
+        forced = {"force": "true", "reason": "worker lost"}
+        assert host.put(wrong, query_string=forced).json == wrong
+        # What it leaves as it was is not refused.
+        titled = wrong | {"title": "x"}
+        assert host.put(titled, query_string={"reason": "typo"}).json == titled
+        forced["reason"] = "x" * 990
+        again = titled | {"finished": 1563474076}
+        assert host.put(again, query_string=forced).json == again
+    reasons = [one["reason"] for one in host.recorded()]
+    assert reasons == [f"worker lost (forced: {warning})", "typo", f"{'x' * 990} (forced)"]
+    assert heard == ["worker lost", "typo", "x" * 990]
+    assert " ".join(section("What cannot be").split()).count(f"`{reasons[0]}`") == 1
+    store = host.blueprint.store
+    set_back = ("set", "1", "finished=5", "--yes")
+    assert pipe(host, *set_back).code == 1
+    assert pipe(host, *set_back, "--force").code == 0
+    assert store.find("1").document["finished"] == 5
+
+
+def test_a_clean_names_what_it_leaves(make_host: Callable[..., Host], sqlite_url: str) -> None:
+    late = int(time()) + 3600
+    rows = [stuck(1), stuck(2, started=late)]
+    message = "finished is before started, started is in the future"
+    path = f"{URL.removesuffix('/build')}/clean"
+
+    def clean(refuse: bool, query: str = "") -> Any:
+        host = make_host(sqlite_url, rows=rows, refuse_warnings=refuse)
+        return host.client.put(f"{path}{query}", headers=ADMIN).json
+
+    told = f"2 builds would be cleaned. What cannot be: 2 ({message})."
+    assert clean(False, "?dry_run=true") == told
+    assert clean(False) == "2 builds cleaned."
+    told = "1 build cleaned. 1 build not cleaned: 2 (Refused, unless you force it: "
+    assert clean(True) == f"{told}finished is before started)."
+    assert clean(True, "?force=true") == f"2 builds cleaned. What cannot be: 2 ({message})."

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 from urllib.error import HTTPError
@@ -14,10 +14,11 @@ from urllib.request import Request
 
 import pytest
 import sqlalchemy as sa
-from flask import Flask, Response
-from werkzeug.serving import make_server
+from flask import Response
 
 from tests.support.ci_servers import CiServer, bearer
+from tests.support.databases import DATABASES, SERVERS
+from tests.support.examples import listening
 from tests.support.hosts import ADMIN, OCTOCAT, URL, Host
 from tests.support.pages import ROOT, from_page
 
@@ -58,6 +59,48 @@ def test_the_database_gives_up_in_time(
     patient.dispose()
 
 
+@from_page(PAGE, code='"tcp_user_timeout"')
+def test_the_options_of_larger_engines_are_known(server: CiServer, code: str) -> None:
+    engines = server.run(code)["ENGINES"]
+    settings = {
+        "pgbouncer": ("postgresql", "SELECT 1", 1),
+        "standby": ("postgresql", "SHOW transaction_read_only", "off"),
+        "galera": ("mariadb", "SELECT @@wsrep_sync_wait", 1),
+    }
+    assert settings.keys() == engines.keys()
+    for name, (database, query, expected) in settings.items():
+        if database in DATABASES:
+            engine = sa.create_engine(str(SERVERS[database]), **engines[name])
+            with engine.connect() as connection:
+                assert connection.exec_driver_sql(query).scalar_one() == expected
+            engine.dispose()
+
+
+@from_page(PAGE, code="ALTER ROLE ci SET lock_timeout")
+def test_a_role_has_timeouts_where_a_connection_may_not(code: str) -> None:
+    if "postgresql" not in DATABASES:
+        pytest.skip("needs PostgreSQL")
+    admin = sa.create_engine(str(SERVERS["postgresql"]), isolation_level="AUTOCOMMIT")
+    role = f"ci_{os.getpid()}"
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN")
+        try:
+            for statement in code.replace("ROLE ci ", f"ROLE {role} ").strip().split("\n"):
+                connection.exec_driver_sql(statement)
+            engine = sa.create_engine(sa.make_url(str(SERVERS["postgresql"])).set(username=role))
+            with engine.connect() as own:
+                assert own.exec_driver_sql("SHOW lock_timeout").scalar_one() == "2s"
+            engine.dispose()
+        finally:
+            connection.exec_driver_sql(f"DROP ROLE {role}")
+    admin.dispose()
+
+
+@from_page(PAGE, command="tests/engines")
+def test_the_engines_are_run_as_the_page_says(command: str) -> None:
+    assert (ROOT / command.split()[-1]).is_dir()
+
+
 @from_page(PAGE, code="ProxyFix")
 def test_the_prefix_of_a_proxy_is_told(server: CiServer, code: str) -> None:
     server.register()
@@ -65,19 +108,6 @@ def test_the_prefix_of_a_proxy_is_told(server: CiServer, code: str) -> None:
     headers = bearer("mona")["headers"] | {"X-Forwarded-Prefix": "/ci"}
     answer = server.app.test_client().put(URL, json=OCTOCAT, headers=headers)
     assert answer.headers["Content-Location"] == f"/ci{URL}/1"
-
-
-@contextmanager
-def listening(app: Flask) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, app)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.port}{URL}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @from_page(PAGE, code="def ask")
@@ -102,7 +132,8 @@ def test_another_try_comes_through(
         body = json.dumps(document).encode()
         return json.loads(ask(Request(url, body, headers, method="PUT"), **options))
 
-    with listening(host.app) as url:
+    with listening(host.app) as root:
+        url = f"{root}{URL}"
         with locked(host) as other:
             assert put(CHANGED) == CHANGED
         with locked(host) as other, pytest.raises(HTTPError, match="503"):
@@ -130,7 +161,7 @@ def test_the_log_has_a_line_for_each_change(
         log.level, log.handlers = before
 
 
-@from_page(PAGE, code="answers = Counter()")
+@from_page(PAGE, code="answers: Counter")
 def test_the_answers_are_counted(server: CiServer, code: str) -> None:
     server.register()
     answers = server.run(code)["answers"]
@@ -149,7 +180,7 @@ def test_the_queue_is_read_by_its_index(host: Host, index: str) -> None:
         assert any("builds_queue" in row.detail for row in plan)
 
 
-@from_page(PAGE, code="pytest -m slow")
+@from_page(PAGE, code="test_soak.py")
 def test_the_soak_is_where_the_page_says(code: str) -> None:
     *_, marker, path = code.split()
     text = (ROOT / path).read_text()

@@ -38,9 +38,9 @@ def test_a_job_cleans_up(
 
 def test_every_method_and_class_of_the_page_is_there() -> None:
     methods = re.findall(r"^\| `(\w+)\(", PAGES[PAGE], re.MULTILINE)
-    assert sorted(methods) == sorted(
-        ["find", "queue", "overwrite", "set", "clean", "undo", "undo_batch", "revisions"]
-    )
+    reads, changes = ["find", "queue", "warnings_of"], ["overwrite", "update", "set", "clean"]
+    of_history = ["undo", "undo_batch", "revisions", "prune"]
+    assert sorted(methods) == sorted([*reads, *changes, *of_history])
     assert all(callable(getattr(BuildStore, name)) for name in methods)
     for name in ("BuildFilter", "ChangeOptions", "BatchResult", "ChangeResult", "Representation"):
         assert f"`{name}`" in PAGES[PAGE]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from configparser import ConfigParser
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,7 +11,14 @@ import pytest
 
 from tests.support.ci_servers import CiServer, bearer
 from tests.support.hosts import OCTOCAT
-from tests.support.pages import README, from_page
+from tests.support.pages import README, ROOT, from_page
+
+
+@from_page(README, install="pip install Flask-Build-Admin")
+def test_what_is_installed_has_the_name_of_this_package(install: str) -> None:
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    assert install == f"pip install {setup['metadata']['name']}\n"
 
 
 @from_page(README, code="app = Flask(__name__)")

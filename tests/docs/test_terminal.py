@@ -1,4 +1,4 @@
-"""The sessions of docs/terminal.md, typed at the terminal of the example."""
+"""The sessions of docs/terminal.md and the README, typed at the terminal of the example."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flask import Flask
 from example_app import Build, create_app, db
 from flask_build_admin.cli.refusals import EXIT_CODES
 from tests.support.hosts import stuck
-from tests.support.pages import PAGES, ROOT, from_page
+from tests.support.pages import PAGES, README, ROOT, from_page
 from tests.support.terminals import Editor, Outcome, as_process, at_terminal
 
 PAGE = "docs/terminal.md"
@@ -55,14 +55,14 @@ def steps(console: str) -> list[tuple[list[str], str]]:
     return [(shlex.split(command.partition("flask ")[2]), printed) for command, _, printed in typed]
 
 
-def assert_session(app: Flask, console: str, count: int, **environment: Any) -> None:
+def assert_session(app: Flask, console: str, *codes: int, **environment: Any) -> None:
+    """Type a session, and check what is shown and the exit codes, which are as many."""
     session = steps(console)
-    assert len(session) == count
     batches: dict[str, str] = {}  # those of the page, to those that there are
-    for command, printed in session:
+    for (command, printed), code in zip(session, codes, strict=True):
         typed = [batches.get(word, word) for word in command]
         outcome = at_terminal(app, *typed, answers="y\n", NO_COLOR="1", **environment)
-        assert outcome.code == 0
+        assert outcome.code == code
         batches |= zip(BATCH.findall(printed), BATCH.findall(outcome.output), strict=True)
         # What is typed is shown at once, and not where it is asked for.
         shown = outcome.errors + outcome.output.replace("y\n", "", 1)
@@ -84,21 +84,40 @@ def plain(text: str) -> str:
 
 @from_page(PAGE, console="queue --older-than 2h")
 def test_find_repair_take_back(app: Flask, console: str) -> None:
-    assert_session(app, console, 5)
+    assert_session(app, console, *[0] * 5)
     assert status(app) == "running"
+
+
+@from_page(README, console="$ flask build-admin")
+def test_the_session_of_the_readme(app: Flask, console: str) -> None:
+    assert_session(app, console, 0, 0)
+    assert status(app) == "running"
+
+
+@from_page(PAGE, console="then, outside this tool")
+def test_what_became_of_a_repair(app: Flask, console: str) -> None:
+    repair = ("set", "1", "status=error", "--yes", "--reason", "worker lost")
+    assert at_terminal(app, "build-admin", *repair).code == 0
+    assert at_terminal(app, "build-admin", "overwritten").output == (
+        "No repair of the last 1d 0h overwritten.\n"
+    )
+    with app.app_context():
+        db.session.execute(sa.update(Build).values(status="success"))
+        db.session.commit()
+    assert_session(app, console, 3, 0)
 
 
 @from_page(PAGE, console="host=worker-7")
 def test_many_builds_at_once(app: Flask, console: str) -> None:
     add_builds(app, running=2, pending=1)
-    assert_session(app, console, 3)
+    assert_session(app, console, 0, 0, 0)
     assert [status(app, build) for build in (2, 3, 4)] == ["running", "running", "pending"]
 
 
 @from_page(PAGE, console="edit 1")
 def test_edit(app: Flask, console: str, tmp_path: Path) -> None:
     editor = Editor(tmp_path, [{"set": {"status": "error"}}])
-    assert_session(app, console, 1, **editor.environment)
+    assert_session(app, console, 0, **editor.environment)
     assert status(app) == "error"
 
 

@@ -22,7 +22,7 @@ from tests.support.servers import (
 )
 
 CLIENTS = 8
-ROUNDS = 100
+ROUNDS = 60
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_puts_without_a_condition_do_not_interleave(
 
 
 #: Changes that are to be made by all clients together.
-CHANGES = 500
+CHANGES = 300
 
 
 def test_every_change_begins_where_the_one_before_has_ended(

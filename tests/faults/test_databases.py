@@ -577,7 +577,7 @@ def test_a_file_of_sqlite_that_was_replaced_is_opened_anew(
 
 
 #: Changes that are made while workers are killed, and how many workers that is.
-KILLS = {"sqlite": (1000, 10), "postgresql": (1000, 10), "mariadb": (200, 2)}
+KILLS = {"sqlite": (500, 5), "postgresql": (500, 5), "mariadb": (200, 2)}
 
 
 def test_workers_are_killed_in_the_middle_of_changes(

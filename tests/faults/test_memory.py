@@ -110,3 +110,20 @@ def test_a_list_needs_less_than_twice_its_length(
     assert max(lengths) <= LONGEST
     assert min(lengths[:-1]) > LONGEST - 2 * SIZE - 10_000  # there was no room for another item
     assert grown < 2 * LONGEST
+
+
+def test_the_page_of_the_queue_reads_no_more_than_it_shows(
+    server: Server, record_property: Callable[[str, object], None], database: str
+) -> None:
+    worker = Worker(server)
+    assert server.page("/?host=nowhere").status == 200
+    before = worker.memory("VmRSS")
+    worker.forget_peak()
+    page = server.page("/")
+    assert page.status == 200
+    assert page.body.count(b"/admin/builds/") > 50
+    grown = worker.memory("VmHWM") - before
+    record_property(
+        f"memory of a worker, the page of the queue on {database}", f"{grown / MIB:.1f} MiB more"
+    )
+    assert grown < 50 * SIZE / 2

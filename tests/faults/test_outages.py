@@ -35,6 +35,9 @@ READS = {"fetch", "queue", "revisions"}
 #: Asks whether a change waits for a lock.
 BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 
+#: Counts the clients, the one that asks included.
+CLIENTS = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+
 #: Seconds of an outage, and those within which it has to be told.
 OUTAGE = 10
 PROMPT = 2
@@ -82,12 +85,16 @@ def exhaust(engine: sa.Engine, connections: ExitStack) -> NoReturn:
 
 
 def test_others_have_all_connections_of_the_database(server: Server, cluster: Cluster) -> None:
-    with ExitStack() as others:
-        cluster.terminate()
-        with pytest.raises(sa.exc.OperationalError, match="too many clients"):
-            exhaust(cluster.engine, others)
-        for kind in [*REQUESTS] * server.workers:
-            assert ask(server, kind) == 503
+    cluster.terminate()
+    autocommit = cluster.engine.execution_options(isolation_level="AUTOCOMMIT")
+    with autocommit.connect() as watching:
+        with ExitStack() as others:
+            with pytest.raises(sa.exc.OperationalError, match="too many clients"):
+                exhaust(cluster.engine, others)
+            for kind in [*REQUESTS] * server.workers:
+                assert ask(server, kind) == 503
+        # PostgreSQL notices only after a moment that a client is gone.
+        wait_until(lambda: watching.exec_driver_sql(CLIENTS).scalar_one() == 1)
     assert_served(server)
 
 

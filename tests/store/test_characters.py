@@ -94,6 +94,16 @@ def test_no_build_has_a_status_with_it(latin1: str, make_host: MakeHost) -> None
         host.blueprint.store.queue()
 
 
+def test_nothing_has_a_value_with_it(host: Host) -> None:
+    host.put(OCTOCAT | {"status": "running"})
+    admin = URL.removesuffix("/build")
+    for path in ("builds/queue?host=☃", "revisions?batch=☃", "revisions?actor=☃"):
+        answer = host.client.get(f"{admin}/{path}", headers=ADMIN)
+        assert (answer.status_code, answer.json) == (200, [])
+    undone = host.client.post(f"{admin}/revisions/undo?batch=☃", headers=ADMIN)
+    assert (undone.status_code, undone.json) == (404, {"error": "There is no such batch."})
+
+
 def test_another_error_of_a_receiver_is_its_own(host: Host) -> None:
     def encode(sender: object, after: dict[str, Any], **change: object) -> None:
         after["message"].encode("ascii")

@@ -6,6 +6,7 @@ import enum
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
@@ -50,8 +51,12 @@ class Kinds(BuildSchema):
     size = fields.Float(required=True)
     labels = fields.Raw(required=True, allow_none=True)
     owner = Text(attribute="owner_name", dump_only=True)
+    retried = WholeNumber()
+    urgent = Flag()
+    key = fields.UUID(required=True, allow_none=True)
 
 
+KEY = "0a0b0c0d-0000-4000-8000-00000000000f"
 SECOND = datetime(2026, 11, 28, 3, 0, 0)
 TIME = sa.DateTime().with_variant(DATETIME(fsp=6), "mysql", "mariadb")
 
@@ -69,6 +74,9 @@ def kinds(make_host: MakeHost, database_url: str) -> Host:
         labels=sa.Column(sa.String(20)),
         owner_name=sa.Column(sa.String(20)),
         upper=property(lambda self: self.title.upper()),
+        retried=sa.Column(sa.Boolean),
+        urgent=sa.Column(sa.Integer),
+        key=sa.Column(sa.Uuid),
     )
 
     def row(build_id: int, **members: Any) -> dict[str, Any]:
@@ -76,7 +84,8 @@ def kinds(make_host: MakeHost, database_url: str) -> Host:
         return row_of(*left_out, **given | {"event": Kind.NIGHTLY} | members)
 
     rows = [
-        row(1, created=SECOND, fork=True, parent=1, size=0.5, labels="a", owner_name="mona"),
+        row(1, created=SECOND, fork=True, parent=1, size=0.5, labels="a", owner_name="mona")
+        | {"retried": True, "urgent": 1, "key": UUID(KEY), "size": 0.5},
         row(2, created=SECOND.replace(microsecond=900_000), started=SECOND, parent=None),
         row(3, created=SECOND.replace(second=1), event=Kind.TAG, fork=False, finished=0),
         row(4, created=None, started=datetime(1970, 1, 1), finished=7, host="worker-7"),
@@ -107,6 +116,12 @@ EPOCH = int(SECOND.replace(tzinfo=UTC).timestamp())
         ("finished=0", [3, 2, 1, 5]),
         ("finished=7", [4]),
         ("event=nightly", [2, 1, 5, 4]),
+        ("retried=1", [1]),
+        ("retried=0", [3, 2, 5, 4]),
+        ("urgent=true", [1]),
+        ("urgent=false", [3, 2, 5, 4]),
+        (f"key={KEY}", [1]),
+        (f"key={KEY.upper()}", [1]),
         ("event=1", [3]),
         ("parent=some", [3, 1, 5, 4]),
         ("parent=none", [2]),
@@ -123,6 +138,22 @@ EPOCH = int(SECOND.replace(tzinfo=UTC).timestamp())
 )
 def test_a_member_is_read_by_its_own_field(kinds: Host, query: str, expected: list[int]) -> None:
     assert ids(kinds, query) == expected
+
+
+@pytest.mark.parametrize("zero", ["0", "%220%22"])
+@pytest.mark.parametrize("member", ["parent", "finished"])
+def test_a_null_is_found_by_a_number_that_is_dumped_as_text(
+    make_host: MakeHost, database_url: str, member: str, zero: str
+) -> None:
+    numbers = {
+        "parent": WholeNumber(as_string=True),
+        "finished": WholeNumber(as_string=True, zero_is_null=True),
+    }
+    schema = type("Schema", (BuildSchema,), numbers)
+    values = {1: None, 2: 0, 3: 7}
+    rows = [row_of(id=at, number=at, status="running") | {member: values[at]} for at in values]
+    host = make_host(database_url, model=model_of(), schema=schema, rows=rows)
+    assert sorted(ids(host, f"{member}={zero}")) == [1, 2]
 
 
 def test_a_value_that_no_build_can_have_is_a_400(kinds: Host) -> None:
@@ -220,8 +251,8 @@ def test_idle_is_judged_by_what_the_host_has(make_host: MakeHost, sqlite_url: st
     assert ids(host, f"idle_before={LATE}") == [1]
     host = make_host(sqlite_url, rows=rows, schema=Timeless)
     assert refusal(host, f"idle_before={LATE}&before=5") == (
-        "before: these builds cannot be listed by when they were created; idle_before: these builds"
-        " have no time that a query can compare"
+        "before: these builds cannot be listed by when they were created: use idle_before;"
+        " idle_before: these builds have no time that a query can compare"
     )
 
 

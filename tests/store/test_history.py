@@ -70,7 +70,10 @@ def test_a_change_leaves_a_revision(kept: Host) -> None:
     assert "Link" not in listed.headers
     [revision] = listed.json
     assert earliest <= revision["at"] <= time.time()
-    assert list(revision) == ["id", "build_id", "at", "actor", "reason", "batch", "changes"]
+    assert list(revision) == [
+        *("id", "build_id", "at", "actor", "reason", "batch", "changes"),
+        "changed_outside",
+    ]
     assert revision == {
         "id": row["id"],
         "build_id": 1,
@@ -79,6 +82,7 @@ def test_a_change_leaves_a_revision(kept: Host) -> None:
         "reason": "worker läuft nicht 🤷",
         "batch": None,
         "changes": CHANGES,
+        "changed_outside": {},
     }
     assert list(revision["changes"]) == ["status", "finished"]
 
@@ -176,6 +180,18 @@ def test_fifty_are_a_page_and_two_hundred_the_largest(make_host: MakeHost, sqlit
     largest = host.revisions(query_string={"limit": 200})
     assert [one["id"] for one in largest.json] == list(range(201, 1, -1))
     assert host.revisions(query_string={"limit": 201}).status_code == 400
+
+
+@pytest.mark.parametrize("name", ["batch", "actor"])
+def test_no_revision_has_what_no_text_may_have(kept: Host, name: str) -> None:
+    assert put(kept).status_code == 200
+    url = f"{URL.removesuffix('/build')}/revisions"
+    answer = kept.client.get(url, headers=ADMIN, query_string={name: "a\0b"})
+    assert (answer.status_code, answer.json) == (200, [])
+    lost = kept.client.get(url, headers=ADMIN, query_string={name: "a\0b", "overwritten": "true"})
+    assert (lost.status_code, lost.json) == (200, [])
+    undone = kept.client.post(f"{url}/undo", headers=ADMIN, query_string={"batch": "a\0b"})
+    assert (undone.status_code, undone.json) == (404, {"error": "There is no such batch."})
 
 
 def test_the_link_is_below_the_script_root(make_host: MakeHost, sqlite_url: str) -> None:
@@ -644,6 +660,12 @@ class WithoutReason(Sparse):
 
 WithTeam = history_of(model_of(), team=sa.Column(sa.String(9), nullable=False))
 
+
+def with_column(name: str, kind: Any, **options: Any) -> type[Any]:
+    """A table of revisions with one column of another type."""
+    return history_of(model_of(), **{name: sa.Column(kind, **options)})
+
+
 OF_STRINGS = model_of(id=sa.Column(sa.String(9), primary_key=True))
 
 
@@ -658,11 +680,31 @@ class TextId(BuildSchema):
         ({"history": True}, "history=True is no class mapped"),
         ({"history": BuildRevision.__table__}, "no class mapped"),
         ({"history": BuildRevisionMixin}, "no class mapped"),
-        ({"history": WithTeam}, "BuildRevision.team needs a value that nobody gives it"),
+        ({"history": WithTeam}, "BuildRevision.team is NOT NULL, but not every"),
         ({"history": WithoutReason}, "WithoutReason has no column 'reason'"),
         (
             {"model": OF_STRINGS, "schema": TextId, "history": BuildRevision},
             "BuildRevision.build_id holds int, but the id of a build is str.*index=True",
+        ),
+        (
+            {"history": with_column("id", sa.String(36), primary_key=True)},
+            "id holds str, not int: leave",
+        ),
+        ({"history": with_column("at", sa.BigInteger)}, "BuildRevision.at holds int, not datetime"),
+        ({"history": with_column("actor", sa.Integer)}, "BuildRevision.actor holds int, not str"),
+        ({"history": with_column("batch", sa.Uuid)}, "BuildRevision.batch holds UUID, not str"),
+        ({"history": with_column("before", sa.Text)}, "BuildRevision.before holds str, not dict"),
+        (
+            {"history": with_column("after", sa.LargeBinary)},
+            "BuildRevision.after holds bytes, not dict",
+        ),
+        (
+            {"history": with_column("batch", sa.String(36), nullable=False)},
+            "BuildRevision.batch is NOT NULL, but not every .* nullable, or give it a default",
+        ),
+        (
+            {"history": with_column("batch", sa.String(10))},
+            "BuildRevision.batch holds 10 characters, but a batch may have 36: leave it to",
         ),
         ({"auth_parameters": {"dry_run"}}, "auth_parameters has 'dry_run'.* another parameter"),
         ({"auth_parameters": "api_key"}, r"pass a tuple, auth_parameters=\('api_key',\)"),
@@ -672,6 +714,61 @@ def test_a_history_that_cannot_work_is_refused(options: dict[str, Any], told: st
     good: dict[str, Any] = {"model": Build, "session": lambda: None, "auth": anybody}
     with pytest.raises(ConfigurationError, match=f"(?s){told}"):
         BuildAdmin(**(good | options))
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"at": sa.Column(sa.DateTime, primary_key=True)},  # as PostgreSQL's partitions need it
+        {"id": sa.Column(sa.BigInteger, primary_key=True, autoincrement=False)},
+        {"id": sa.Column(sa.BigInteger, sa.Identity(), primary_key=True)},
+        {"id": sa.Column(sa.BigInteger, sa.Sequence("ids"), primary_key=True)},
+        # A host may always have them.
+        {name: sa.Column(sa.Text, nullable=False) for name in ("actor", "reason")},
+    ],
+)
+def test_what_gives_a_value_need_not_be_in_the_model(columns: dict[str, Any]) -> None:
+    history = history_of(model_of(), **columns)
+    BuildStore(Build, lambda: None, history=history)  # type: ignore[arg-type, return-value]
+
+
+@pytest.mark.filterwarnings("ignore:Column 'builds_revisions.id' is marked as a member")
+def test_a_table_of_revisions_that_a_migration_has_partitioned(
+    make_host: MakeHost, server_urls: dict[str, str]
+) -> None:
+    if "postgresql" not in server_urls:
+        pytest.skip("partitions of PostgreSQL")
+    model = model_of()
+    at = sa.Column(sa.DateTime(timezone=True), primary_key=True)
+    host = make_host(server_urls["postgresql"], model=model, history=history_of(model, at=at))
+    with host.engine.begin() as connection:
+        for statement in (
+            "DROP TABLE builds_revisions",
+            "CREATE TABLE builds_revisions (id bigserial, build_id bigint NOT NULL,"
+            " at timestamptz NOT NULL, actor text, reason varchar(1000), batch varchar(36),"
+            " before json NOT NULL, after json NOT NULL, PRIMARY KEY (id, at))"
+            " PARTITION BY RANGE (at)",
+            "CREATE TABLE builds_revisions_all PARTITION OF builds_revisions DEFAULT",
+        ):
+            connection.execute(sa.text(statement))
+    for status in ("error", "killed"):
+        assert host.put(OCTOCAT | {"status": status}).status_code == 200
+    assert [one["id"] for one in host.revisions().json] == [2, 1]
+
+
+def test_a_column_that_is_not_null_takes_its_default(
+    make_host: Callable[..., Host], database_url: str
+) -> None:
+    model = model_of()
+    history = history_of(
+        model,
+        actor=sa.Column(sa.String(9), nullable=False, default="nobody"),
+        batch=sa.Column(sa.String(99), nullable=False, server_default="none"),
+    )
+    host = make_host(database_url, model=model, history=history, rows=[row_of()])
+    assert host.put(OCTOCAT | {"status": "error"}).status_code == 200
+    [revision] = host.recorded()
+    assert (revision["actor"], revision["reason"], revision["batch"]) == ("nobody", None, "none")
 
 
 def test_an_id_whose_type_does_not_say_what_it_holds_is_taken_on_trust() -> None:

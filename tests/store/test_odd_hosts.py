@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from flask import Blueprint, g
 from marshmallow import EXCLUDE, ValidationError, fields, post_dump, pre_load, validates_schema
 from sqlalchemy.exc import NoResultFound
-from sqlalchemy.orm import DeclarativeBase, Session, object_session, relationship
+from sqlalchemy.orm import DeclarativeBase, Session, joinedload, object_session, relationship
 
 from flask_build_admin import BuildAdmin, BuildSchema, Text, UnixTime, build_updating
 from flask_build_admin.exceptions import ConfigurationError
@@ -323,3 +323,29 @@ def test_the_terminal_lists_moments_that_are_no_numbers(
     host.execute("UPDATE builds SET created = '2020-01-01 00:00:00.000000'")
     listed = host.app.test_cli_runner().invoke(args=["build-admin", "queue"])
     assert (listed.exit_code, "2020-01-01T00:00:00" in listed.output) == (0, True)
+
+
+def test_a_listener_may_join_a_collection_to_every_query(
+    make_host: MakeHost, database_url: str
+) -> None:
+    status: Any = sa.Column(sa.Enum("created", "error", native_enum=False, length=20))
+    model = model_of(steps=relationship("Step"), status=status)
+    key: dict[str, Any] = {"id": sa.Column(sa.Integer, primary_key=True)}
+    step = {"__tablename__": "steps", **key, "build_id": sa.Column(sa.ForeignKey("builds.id"))}
+    Step: Any = type("Step", (model.__mro__[1],), step)
+    host = make_host(database_url, model=model)
+
+    def join(state: Any) -> None:
+        if state.is_select and state.bind_mapper is sa.inspect(model):
+            state.statement = state.statement.options(joinedload(model.steps))
+
+    with Session(host.engine) as session, session.begin():
+        session.add_all([Step(id=1, build_id=1), Step(id=2, build_id=1)])
+    sa.event.listen(host.session, "do_orm_execute", join)
+    assert host.get().json == OCTOCAT
+    changed = OCTOCAT | {"status": "error"}
+    assert host.put(changed).json == changed
+    host.execute("UPDATE builds SET status = 'of another release'")
+    malformed = OCTOCAT | {"status": "of another release"}
+    assert host.get().json == malformed
+    assert host.put(malformed | {"title": "x"}).json == malformed | {"title": "x"}

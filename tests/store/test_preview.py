@@ -27,7 +27,10 @@ TOLD = {
         "status": {"before": "created", "after": "error"},
         "finished": {"before": 0, "after": 1563474099},
     },
+    "warnings": [],
 }
+
+UNFINISHED = "the status is final, but finished is 0"
 
 
 def assert_as_it_was(host: Host) -> None:
@@ -39,7 +42,7 @@ def test_a_preview_tells_the_revision_that_there_would_be(kept: Host) -> None:
     answer = kept.put(CHANGED, query_string={"dry_run": "true", "reason": "lost"})
     assert answer.status_code == 200
     assert answer.json == TOLD | {"reason": "lost"}
-    assert list(answer.json) == ["build_id", "actor", "reason", "changes"]
+    assert list(answer.json) == ["build_id", "actor", "reason", "changes", "warnings"]
     assert answer.headers["Cache-Control"] == "no-store"
     assert not {"ETag", "Content-Location"} & {*answer.headers.keys()}
     assert_as_it_was(kept)
@@ -47,7 +50,8 @@ def test_a_preview_tells_the_revision_that_there_would_be(kept: Host) -> None:
 
 
 def test_a_preview_of_no_change_tells_of_none(kept: Host) -> None:
-    assert kept.put(OCTOCAT, **DRY).json == TOLD | {"changes": {}}
+    warning = {"members": ["status", "finished"], "warning": UNFINISHED}
+    assert kept.put(OCTOCAT, **DRY).json == TOLD | {"changes": {}, "warnings": [warning]}
     assert_as_it_was(kept)
 
 

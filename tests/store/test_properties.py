@@ -46,7 +46,7 @@ JSON = st.recursive(
     max_leaves=5,
 )
 
-examples = settings(max_examples=100)
+examples = settings(max_examples=50)
 
 
 def largest(database: str, member: str) -> int:
@@ -148,7 +148,7 @@ def test_what_is_fetched_goes_back_and_writes_nothing(
     assert writes == []
 
 
-@settings(examples, max_examples=50)
+@settings(examples, max_examples=30)
 @given(data=st.data())
 def test_a_change_is_undone_and_the_undo_undone(
     sparse: Host, database: str, data: st.DataObject
@@ -174,10 +174,12 @@ def test_a_change_is_undone_and_the_undo_undone(
             assert (sparse.row(), sparse.recorded()) == before
             return None
         revision = sparse.revisions().json[0]
-        assert revision == preview.json | {
+        told = {name: preview.json[name] for name in preview.json if name != "warnings"}
+        assert revision == told | {
             "id": revision["id"],
             "at": revision["at"],
             "batch": None,
+            "changed_outside": {},
         }
         kept = sparse.recorded()
         assert kept[:-1] == before[1]

@@ -22,6 +22,7 @@ from sqlalchemy.orm import DeclarativeBase, Session, relationship
 
 from flask_build_admin import BuildAdmin, BuildSchema, Choice, Text, UnixTime, WholeNumber
 from flask_build_admin.exceptions import BuildNotFound, ConfigurationError
+from flask_build_admin.store import BuildFilter
 from tests.support.databases import DATABASES
 from tests.support.hosts import ADMIN, OCTOCAT, URL, Build, Host, anybody, model_of, row_of
 from tests.support.statements import outline
@@ -380,7 +381,7 @@ def test_without_a_time_of_creation_the_greatest_ids_come_first(
     assert ids(queue(host, below=2)) == [1]
     host.execute("DELETE FROM builds WHERE id = 4")
     assert ids(queue(host, below=4)) == [2, 1]
-    cannot = "these builds cannot be listed by when they were created"
+    cannot = "these builds cannot be listed by when they were created: use idle_before"
     refused = queue(host, after=1, before=9)
     assert refused.status_code == 400
     assert refused.json == {"error": f"after: {cannot}; before: {cannot}"}
@@ -700,3 +701,38 @@ def test_a_status_that_its_type_refuses_is_named(make_host: MakeHost, database_u
     host = make_host(database_url, model=model, rows=[row_of(status="b-1")])
     with pytest.raises(ConfigurationError, match=r"statuses pending, running: pass"):
         host.blueprint.store.queue()
+
+
+def test_some_members_are_read_and_no_other_columns(queued: Host) -> None:
+    store = queued.blueprint.store
+    with queued.app.app_context(), queued.statements() as statements:
+        wanted = BuildFilter(before=400, members={"repo_id": 1})
+        found = store.queue(wanted, limit=2, members=("status", "title", "unknown"))
+    title = OCTOCAT["title"]
+    assert found[0] == {"id": 2, "status": "running", "title": title, "repo_id": 1}
+    assert [one["status"] for one in found] == ["running", "pending"]
+    *_, read = [one for one in statements if one.startswith("SELECT")]
+    columns, _, _ = read.partition(" FROM ")
+    assert "title" in columns
+    assert "message" not in columns
+
+
+def test_a_hook_needs_all_members(make_host: MakeHost, sqlite_url: str) -> None:
+    class Schema(BuildSchema):
+        @post_dump
+        def shout(self, document: dict[str, Any], **_: Any) -> dict[str, Any]:
+            return document | {"title": document["message"].upper()}
+
+    host = make_host(sqlite_url, schema=Schema, rows=BUILDS[:1])
+    [found] = host.blueprint.store.queue(members=("title",))
+    assert found == BUILDS[0] | {"title": OCTOCAT["message"].upper()}
+
+
+def test_some_members_of_a_build_that_cannot_be_loaded(
+    make_host: MakeHost, sqlite_url: str
+) -> None:
+    host = make_host(sqlite_url, rows=BUILDS)
+    host.execute("UPDATE builds SET title = CAST(X'ff41' AS TEXT) WHERE id = 2")
+    found = {one["id"]: one for one in host.blueprint.store.queue(limit=2, members=("title",))}
+    assert found[2]["title"] == "\ufffdA"
+    assert found[8]["title"] == OCTOCAT["title"]

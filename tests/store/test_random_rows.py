@@ -23,7 +23,7 @@ EVENTS = ("push", "tag")
 NUMBERS = [name for name, value in OCTOCAT.items() if isinstance(value, int)]
 UNFINISHED = ("pending", "running")
 
-examples = settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+examples = settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 
 
 class Schema(BuildSchema):

@@ -10,7 +10,7 @@ import enum
 import json
 import logging
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -125,22 +125,39 @@ BROKEN = [
 ]
 
 
+@pytest.fixture(scope="module")
+def nullable(database_url: str) -> Iterator[Host]:
+    """A host with nullable columns and a history."""
+    host = of_model(Host, database_url, model_of(__tablename__="nullable_builds"), rows=[])
+    yield host
+    host.close()
+
+
 @pytest.fixture
-def host(make_host: MakeHost, database_url: str) -> Host:
-    """A host with nullable columns and a history, and two builds that run."""
-    return of_model(make_host, database_url, model_of())
+def host(nullable: Host) -> Host:
+    """The same, with two builds that run."""
+    nullable.refill(two_running())
+    return nullable
+
+
+def two_running(*left_out: str) -> list[dict[str, Any]]:
+    return [row_of(*left_out, id=number, number=number, status="running") for number in (1, 2)]
 
 
 def of_model(make_host: MakeHost, url: str, model: type[Any], **options: Any) -> Host:
-    rows = [row_of(status="running"), row_of(id=2, number=2, status="running")]
-    options.setdefault("rows", rows)
+    options.setdefault("rows", two_running())
     return make_host(url, model=model, history=history_of(model), **options)
+
+
+def spoil(host: Host, member: str, sql: str) -> None:
+    """Give a member of the first build a value behind the back of the model."""
+    host.execute(f"UPDATE {host.model.__tablename__} SET {member} = {sql} WHERE id = 1")
 
 
 @pytest.fixture
 def broken(host: Host, row: Broken) -> Host:
     """The same; one value of the first build cannot be put."""
-    host.execute(f"UPDATE builds SET {row.member} = {row.sql} WHERE id = 1")
+    spoil(host, row.member, row.sql)
     return host
 
 
@@ -205,7 +222,9 @@ def test_it_is_repaired_in_the_terminal(broken: Host, row: Broken) -> None:
 
 
 def test_several_values_may_be_broken_at_once(host: Host) -> None:
-    host.execute("UPDATE builds SET repo_id = NULL, event = NULL, number = 0, finished = -9")
+    broken = {"repo_id": "NULL", "event": "NULL", "number": "0", "finished": "-9"}
+    for member, sql in broken.items():
+        spoil(host, member, sql)
     put_back(host)
     answer = host.put(fetch(host) | {"number": -5})
     assert named(answer) == (400, {"number"})
@@ -215,7 +234,7 @@ def test_several_values_may_be_broken_at_once(host: Host) -> None:
 
 
 def test_preconditions_hold_in_a_broken_row(host: Host) -> None:
-    host.execute("UPDATE builds SET number = 0")
+    spoil(host, "number", "0")
     stale = host.get()
     change(host, error="lost")
     before = raw_row(host)
@@ -542,20 +561,24 @@ MALFORMED = [
 ]
 
 
-@pytest.fixture
-def malformed(make_host: MakeHost, database_url: str, row: Malformed) -> Host:
-    """A host with a malformed build and a good one, both running."""
-    return malformed_host(make_host, database_url, row)
-
-
-def malformed_host(make_host: MakeHost, url: str, row: Malformed, **columns: Any) -> Host:
+@pytest.fixture(scope="module")
+def of_case(database_url: str, row: Malformed) -> Iterator[Host]:
+    """A host on which a build can be malformed so."""
     column, field = row.column(), row.field()
-    model = model_of(**columns, **({} if column is None else {row.member: column}))
+    columns = {} if column is None else {row.member: column}
     schema = schema_of(**({} if field is None else {row.member: field}))
-    rows = [row_of(row.member, id=number, number=number, status="running") for number in (1, 2)]
-    host = of_model(make_host, url, model, schema=schema, rows=rows)
-    host.execute(f"UPDATE builds SET {row.member} = {row.sql} WHERE id = 1")
-    return host
+    model = model_of(__tablename__="malformed_builds", **columns)
+    host = of_model(Host, database_url, model, schema=schema, rows=[])
+    yield host
+    host.close()
+
+
+@pytest.fixture
+def malformed(of_case: Host, row: Malformed) -> Host:
+    """The same, with a malformed build and a good one, both running."""
+    of_case.refill(two_running(row.member))
+    spoil(of_case, row.member, row.sql)
+    return of_case
 
 
 @on(MALFORMED)
@@ -711,7 +734,7 @@ def test_a_malformed_column_that_no_member_shows_is_left_alone(
 ) -> None:
     model = model_of(extra=row.column())
     host = of_model(make_host, database_url, model)
-    host.execute(f"UPDATE builds SET extra = {row.sql} WHERE id = 1")
+    spoil(host, "extra", row.sql)
     assert put_back(host) == RUNNING
     change(host, error="lost")
     assert sorted(queued(host)) == [1, 2]

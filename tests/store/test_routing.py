@@ -347,10 +347,15 @@ def test_an_undo_is_judged_on_the_primary(lagging: Lagging) -> None:
     assert host.row()["title"] == "y"
 
 
-def test_the_terminal_notices_that_the_build_has_changed(lagging: Lagging) -> None:
+def test_the_terminal_changes_the_build_of_the_primary(lagging: Lagging) -> None:
     done = command(lagging.host, "set", "1", "status=killed", "--yes")
-    assert done.code == 3, done.errors
-    assert_untouched(lagging)
+    assert done.code == 0, done.errors
+    assert done.output.startswith('- status: "success"\n+ status: "killed"\n')
+    assert lagging.host.row() == BY_ANOTHER | {"status": "killed"}
+    assert lagging.stale.row() == RUNNING
+    refused = command(lagging.host, "set", "1", "status=error", "--if", "status=running", "--yes")
+    assert refused.code == 3, refused.errors
+    assert lagging.host.row() == BY_ANOTHER | {"status": "killed"}
 
 
 # Sessions that promise nothing

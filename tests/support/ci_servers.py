@@ -52,6 +52,28 @@ class Audit(Base):
     after = sa.Column(sa.JSON)
 
 
+class Step(Base):
+    """A part of a build."""
+
+    __tablename__ = "steps"
+
+    id = sa.Column(sa.Integer, primary_key=True)
+    build_id = sa.Column(sa.Integer)
+    status = sa.Column(sa.String(20))
+    finished = sa.Column(sa.BigInteger)
+
+
+class Service(Base):
+    """Another part of a build."""
+
+    __tablename__ = "services"
+
+    id = sa.Column(sa.Integer, primary_key=True)
+    build_id = sa.Column(sa.Integer)
+    status = sa.Column(sa.String(20))
+    finished = sa.Column(sa.BigInteger)
+
+
 def token_auth() -> HTTPTokenAuth:
     auth = HTTPTokenAuth()
     auth.verify_token(lambda token: User(name=token[3:]) if token[3:] in ROLES else None)
@@ -85,7 +107,9 @@ class CiServer(ModuleType):
             Base=type("Base", (DeclarativeBase,), {}),
             Build=Build,
             OtherBuild=OtherBuild,
+            Service=Service,
             Status=Status,
+            Step=Step,
             User=User,
             basic_auth=basic_auth(),
         )
@@ -129,6 +153,18 @@ class CiServer(ModuleType):
             model.metadata.create_all(self.db.engine)
             self.db.session.add(model(**(row or OCTOCAT)))
             self.db.session.commit()
+
+    def inside_flask_admin(self, layout: str, code: str, folder: Path) -> Flask:
+        """Run the code that puts the pages into Flask-Admin's layout, with a template of theirs."""
+        base = folder / "templates" / "build_pages" / "base.html"
+        base.parent.mkdir(parents=True)
+        base.write_text(layout)
+        placed = code.replace("Flask(__name__)", f"Flask(__name__, root_path={str(folder)!r})")
+        app: Flask = self.run(placed)["app"]
+        app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{folder}/ci.db"
+        self.db.init_app(app)
+        self.fill()
+        return app
 
     def statuses(self, *requests: dict[str, Any]) -> list[int]:
         """Put the sample, each time with other keyword arguments, and list the statuses."""

@@ -67,6 +67,11 @@ class Cluster:
         """
         self._run("pg_ctl", "stop", "--wait", f"--mode={mode}")
 
+    def end(self) -> None:
+        """Stop the server, if it runs."""
+        if (self.data / "postmaster.pid").exists():
+            self.stop("immediate")
+
     @contextmanager
     def stopped(self, mode: str = "fast") -> Iterator[None]:
         self.stop(mode)
@@ -74,6 +79,20 @@ class Cluster:
             yield
         finally:
             self.start()
+
+    def scalar(self, query: str) -> Any:
+        """Execute a query, or a command, behind the back of whoever uses the server."""
+        autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        with autocommit.connect() as connection:
+            result = connection.exec_driver_sql(query)
+            return result.scalar() if result.returns_rows else None
+
+    def configure(self, setting: str) -> None:
+        """Change a setting of the server that runs."""
+        autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        with autocommit.connect() as connection:
+            connection.exec_driver_sql(f"ALTER SYSTEM SET {setting}")
+            connection.exec_driver_sql("SELECT pg_reload_conf()")
 
     def terminate(self) -> int:
         """End the connections of everybody else, and answer how many those were."""
@@ -111,6 +130,10 @@ class Standby(Cluster):
         host = f"--host={self._primary.directory}"
         self._run("pg_basebackup", "--write-recovery-conf", host, "--username=postgres")
 
+    def promote(self) -> None:
+        """Take the place of the primary."""
+        self._run("pg_ctl", "promote", "--wait")
+
     @contextmanager
     def lagging(self) -> Iterator[None]:
         """Stay as it is, whatever the primary commits."""
@@ -132,16 +155,18 @@ def run_standby(primary: Cluster) -> Iterator[Standby]:
             standby.start()
             yield standby
         finally:
-            standby.stop("immediate")
+            standby.end()
 
 
 @contextmanager
-def run_cluster() -> Iterator[Cluster]:
+def run_cluster(**settings: str) -> Iterator[Cluster]:
     """Make a server, run it, and leave nothing of it behind."""
     with TemporaryDirectory(prefix="postgresql-") as directory:
         cluster = Cluster(Path(directory))
+        with (cluster.data / "postgresql.conf").open("a") as configuration:
+            configuration.writelines(f"{name} = {value}\n" for name, value in settings.items())
         try:
             cluster.start()
             yield cluster
         finally:
-            cluster.stop("immediate")
+            cluster.end()

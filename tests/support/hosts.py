@@ -154,6 +154,8 @@ class Host:
     :param session: of the host; by default one on ``url``.
     :param admin: keyword arguments of ``BuildAdmin`` beside these.
     :param configure: is given the app before the blueprint is registered.
+    :param fresh: whether the tables are made; or else they are there, and stay.
+    :param replace: whether another host has made the tables: they are made anew.
     """
 
     def __init__(
@@ -164,20 +166,18 @@ class Host:
         rows: Iterable[Any] | None = None,
         session: scoped_session[Any] | None = None,
         configure: Callable[[Flask], Any] = lambda app: None,
+        fresh: bool = True,
+        replace: bool = False,
         **admin: Any,
     ) -> None:
         self.model = model
+        self._fresh = fresh
         self.engine = sa.create_engine(url)
         self.session: scoped_session[Any] = session or scoped_session(sessionmaker(self.engine))
         self.history: type[Any] | None = admin.get("history")
         self.metadata: set[sa.MetaData] = {model.metadata}
         if self.history is not None:
             self.metadata.add(self.history.metadata)
-        self.drop_tables()
-        self.create_tables()
-        with Session(self.engine) as new, new.begin():
-            given = [OCTOCAT] if rows is None else rows
-            new.add_all(model(**row) if isinstance(row, Mapping) else row for row in given)
         self.app = Flask("host")
         self.app.teardown_appcontext(lambda error: self.session.remove())
         configure(self.app)
@@ -185,11 +185,30 @@ class Host:
         self.blueprint = BuildAdmin(model, self.session, **admin)
         self.app.register_blueprint(self.blueprint)
         self.client: FlaskClient = self.app.test_client()
+        # Last: a blueprint that is refused leaves no tables.
+        if fresh:
+            if replace:
+                self.drop_tables()
+            self.create_tables()
+            self._insert([OCTOCAT] if rows is None else rows)
 
     def close(self) -> None:
         self.session.remove()
-        self.drop_tables()
+        if self._fresh:
+            self.drop_tables()
         self.engine.dispose()
+
+    def refill(self, rows: Iterable[Any]) -> None:
+        """Put other rows into the tables, for the next test on this host."""
+        with self.engine.begin() as connection:
+            for metadata in self.metadata:
+                for table in reversed(metadata.sorted_tables):
+                    connection.execute(sa.delete(table))
+        self._insert(rows)
+
+    def _insert(self, rows: Iterable[Any]) -> None:
+        with Session(self.engine) as new, new.begin():
+            new.add_all(self.model(**row) if isinstance(row, Mapping) else row for row in rows)
 
     def create_tables(self) -> None:
         for metadata in self.metadata:

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -75,6 +76,11 @@ class Server:
     def follow(self, page: Answer) -> Answer:
         """Fetch the next page of a list."""
         return self._ask("GET", page.next_page)
+
+    def page(self, path: str) -> Answer:
+        """Open one of the pages."""
+        name = b64encode(f"admin:{TOKEN}".encode()).decode()
+        return self._ask("GET", f"/admin/builds{path}", headers={"Authorization": f"Basic {name}"})
 
     def undo(self, revision: int, build_id: int = 1) -> Answer:
         return self._ask("POST", f"{URL}/{build_id}/revisions/{revision}/undo")

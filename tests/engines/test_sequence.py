@@ -1,0 +1,31 @@
+"""A sequence of PostgreSQL of which each connection takes several numbers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import sqlalchemy as sa
+
+from flask_build_admin.exceptions import ConfigurationError
+from tests.support.databases import DATABASES
+from tests.support.drivers import DRIVERS, Driver
+from tests.support.hosts import OCTOCAT, BuildRevision, Host
+
+OF_POSTGRESQL = [one for one in DRIVERS if one.server == "postgresql"]
+
+pytestmark = pytest.mark.skipif("postgresql" not in DATABASES, reason="needs PostgreSQL")
+
+
+@pytest.mark.parametrize("driver", OF_POSTGRESQL, ids=[one.name for one in OF_POSTGRESQL])
+def test_revisions_that_would_be_out_of_order_are_refused(
+    make_host: Callable[..., Host], driver: Driver, url: sa.URL
+) -> None:
+    host = make_host(url.render_as_string(hide_password=False), history=BuildRevision)
+    host.execute("ALTER SEQUENCE build_revisions_id_seq CACHE 20")
+    host.app.testing = True
+    with pytest.raises(ConfigurationError, match="ALTER SEQUENCE build_revisions_id_seq CACHE 1"):
+        host.put(OCTOCAT | {"status": "error"})
+    assert (host.row(), host.recorded()) == (OCTOCAT, [])
+    host.execute("ALTER SEQUENCE build_revisions_id_seq CACHE 1")
+    assert host.put(OCTOCAT | {"status": "error"}).status_code == 200
