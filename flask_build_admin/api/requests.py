@@ -19,8 +19,8 @@ from ..exceptions import InvalidBuild, InvalidParameter
 from ..representation import decode
 from ..schema import MISSING, AnyField, UnixTime
 from ..store.filters import value_from_text
-from ..store.history import BATCH, DEFAULT_REVISIONS, INVALID_BATCH, MAX_REVISION_ID
 from ..store.queue import MAX_BUILDS
+from ..store.revisions import BATCH, DEFAULT_REVISIONS, INVALID_BATCH, MAX_REVISION_ID
 
 #: The largest number of revisions in one list.
 MAX_REVISIONS = 200

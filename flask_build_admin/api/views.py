@@ -14,9 +14,9 @@ from ..representation import EncodedList, decode, encode
 from ..store import BatchResult, BuildFilter, BuildStore, ChangeOptions, ChangeResult
 from ..store.change import Precondition
 from ..store.clean import CLEAN_AGE, CLEAN_MESSAGE
-from ..store.history import DEFAULT_REVISIONS
 from ..store.outside import OVERWRITTEN_AGE
 from ..store.queue import MAX_BUILDS
+from ..store.revisions import DEFAULT_REVISIONS
 from .guard import note_stored
 from .preconditions import Preconditions
 from .requests import (

@@ -13,9 +13,9 @@ from ..representation import Document
 from ..schema import time_members
 from ..store import BuildFilter, BuildStore, Revision
 from ..store.filters import SIGNS_OF_LIFE
-from ..store.history import DEFAULT_REVISIONS
 from ..store.outside import OVERWRITTEN_AGE
 from ..store.queue import MAX_BUILDS
+from ..store.revisions import DEFAULT_REVISIONS
 from ..wording import escape, format_age, format_count
 from .arguments import Command, as_json, filter_options, make_filter, parse_span
 from .formatting import format_changes, format_json, format_outside, format_revision, format_table

@@ -4,7 +4,7 @@ from ..representation import Representation
 from .batch import BatchFailure, BatchResult
 from .change import ChangeOptions, ChangeResult
 from .filters import BuildFilter
-from .history import BuildRevisionMixin, Revision
+from .revisions import BuildRevisionMixin, Revision
 from .store import BuildStore
 from .warnings import BuildWarning
 

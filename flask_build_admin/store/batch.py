@@ -19,7 +19,7 @@ from ..exceptions import (
 from .change import BuildChange, ChangeOptions, ChangeResult
 from .codec import LoadedBuild
 from .dberrors import describe
-from .history import Revision
+from .revisions import Revision
 from .transactions import log
 
 #: How many changes one transaction has. A worker may wait for all of them.

@@ -25,8 +25,9 @@ from ..representation import Document, Representation, changes_between, same
 from ..signals import build_updated, build_updating
 from .codec import BuildCodec, LoadedBuild
 from .dberrors import describe, refuse_character
-from .history import BuildHistory, Revision
+from .history import BuildHistory
 from .locking import BuildQuery, Database
+from .revisions import Revision
 from .servers import commit
 from .snapshots import snapshot
 from .transactions import forget_changes, kept_open, log, rollback

@@ -132,19 +132,19 @@ class FilterConditions:
                 yield from _earlier(moment, members[key].field, wanted.idle_before)
 
 
-def matches(codec: BuildCodec, document: Document, wanted: BuildFilter) -> bool:
-    """Check that a build has just the values that are meant: a collation may ignore case.
+def dumped_members(codec: BuildCodec, wanted: BuildFilter) -> Document:
+    """Return the members that a build must have as they are dumped: a collation may ignore case.
 
     :param wanted: filters that the codec's fields take.
     """
     if codec.has_hooks:  # one may dump them otherwise
-        return True
-    for key, value in wanted.members.items():
-        member = codec.members[key]
-        # A UUID, for example, may be written in several ways, and is dumped in one.
-        if not same(document.get(key), _dump(member, member.field.deserialize(value))):
-            return False
-    return True
+        return {}
+    # A UUID, for example, may be written in several ways, and is dumped in one.
+    found = {key: codec.members[key] for key in wanted.members}
+    return {
+        key: _dump(member, member.field.deserialize(wanted.members[key]))
+        for key, member in found.items()
+    }
 
 
 def _dump(member: Member, loaded: Any) -> Any:

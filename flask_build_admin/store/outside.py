@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from ..representation import Document, encode, same
 from .dberrors import Unreadable, converting_values
-from .history import BuildHistory, RecordedChange, Revision, RevisionFilter
+from .history import BuildHistory
 from .locking import BuildQuery, Database
+from .revisions import RecordedChange, Revision, RevisionFilter
 
 #: How long ago a repair may have been made that is looked at by default, whether it still stands,
 #: in seconds, over HTTP and in the terminal.

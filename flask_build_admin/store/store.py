@@ -36,15 +36,8 @@ from .clean import CLEAN_MESSAGE, CLEAN_STATUS, clean_problem, cleaned_members
 from .codec import BuildCodec, LoadedBuild
 from .databases import Databases, require_session
 from .dberrors import Unreadable, converting_values
-from .filters import BuildFilter, matches
-from .history import (
-    BATCH,
-    DEFAULT_REVISIONS,
-    INVALID_BATCH,
-    BuildHistory,
-    Revision,
-    RevisionFilter,
-)
+from .filters import BuildFilter, dumped_members
+from .history import BuildHistory
 from .limits import add_limits, limited_field, not_blank
 from .locking import BuildQuery, Database
 from .mapping import column_of, mapper_of, member_of
@@ -52,6 +45,7 @@ from .misfits import check_declared, check_members
 from .outside import OutsideChanges
 from .portions import FIRST_BUILDS
 from .queue import MAX_BUILDS, UNFINISHED, BuildQueue, QueuePage
+from .revisions import BATCH, DEFAULT_REVISIONS, INVALID_BATCH, Revision, RevisionFilter
 from .snapshots import load_restored, members_to_restore
 from .warnings import BuildWarning, WarningRules
 
@@ -216,7 +210,7 @@ class BuildStore:
             self._check_options(options, database)
             value = database.codec.load_id(build_id)
             change = BuildChange(database, self._rules, value, options)
-            return change.apply(*_prepare_set(members, _ALL, change))
+            return change.apply(*_prepare_set(members, {}, change))
 
     def set(
         self,
@@ -240,7 +234,7 @@ class BuildStore:
         items, unknown = [], []
         for text in build_ids:
             try:
-                items.append(BatchItem(codec.load_id(text), partial(_prepare_set, members, _ALL)))
+                items.append(BatchItem(codec.load_id(text), partial(_prepare_set, members, {})))
             except BuildNotFound as error:
                 unknown.append(BatchFailure(text, error))
         result = self._run(items, options, codec, on_progress=on_progress)
@@ -279,12 +273,13 @@ class BuildStore:
             codec = database.codec
             database.begin()
             conditions = queue.conditions(database, wanted)
+            expected = dumped_members(codec, wanted)
             members = cleaned_members(codec, self.clean_status, message, finished)
             page = QueuePage(limit + 1, oldest=True)
             found = [codec.load_id(text) for text in build_ids] if build_ids is not None else None
             ids = queue.ids(database, wanted, page) if found is None else found
 
-        prepare = partial(_prepare_set, members, wanted)
+        prepare = partial(_prepare_set, members, expected)
         items = [BatchItem(one, prepare) for one in ids[:limit]]
         result = self._run(
             items, options, codec, conditions=conditions, gone=False, on_progress=on_progress
@@ -600,10 +595,10 @@ class BuildStore:
 
 
 def _prepare_set(
-    members: Document, wanted: BuildFilter, change: BuildChange
+    members: Document, expected: Document, change: BuildChange
 ) -> tuple[list[str], LoadedBuild]:
     codec = change.codec
-    if not matches(codec, change.before, wanted):
+    if changed_members(change.before, expected):
         raise BuildNotFound
     change.check_precondition()
     loaded = codec.load_values(codec.load(change.before | members), change.build, change.before)
