@@ -54,32 +54,33 @@ def is_unchanged(page: Page) -> bool:
     return page.status == 200 and "Nothing is changed yet." in page.text
 
 
-@pytest.mark.parametrize("text", TEXTS, ids=ascii)
-def test_a_browser_changes_nothing(
-    make_host: Callable[..., Host], database_url: str, text: str
-) -> None:
-    if "\0" in text and database_url.startswith("postgresql"):
-        pytest.skip("PostgreSQL has no U+0000")
+def test_a_browser_changes_nothing(make_host: Callable[..., Host], database_url: str) -> None:
+    # PostgreSQL has no U+0000.
+    texts = [one for one in TEXTS if "\0" not in one or not database_url.startswith("postgresql")]
     model = model_of("title", title=sa.Column(sa.Text))
-    texts = {"title": text, "branch": text, "error": text}
-    host = make_host(database_url, model=model, rows=[row_of(**texts)], history=history_of(model))
+    rows = [
+        row_of(id=at, number=at, title=text, branch=text, error=text)
+        for at, text in enumerate(texts, 1)
+    ]
+    host = make_host(database_url, model=model, rows=rows, history=history_of(model))
     browser = browse(host)
-    before = host.row()
-    assert is_unchanged(browser.edit(1, {}))
-    # Neither does it, if another member is changed.
-    preview = browser.edit(1, {"sender": "mona"})
-    assert browser.store(preview).status == 303
-    assert host.row() == before | {"sender": "mona"}
-    [revision] = host.blueprint.store.revisions("1")
-    assert [*revision.changes] == ["sender"]
-    # Nor by a look at the preview of a change to just this text.
-    host.execute("UPDATE builds SET error = 'x' WHERE id = 1")
-    several = "\n" in text or "\r" in text
-    if not several and "\0" not in text:
-        preview = browser.edit(1, {"error": text})
-        form = browser.submit(preview.form("/change"), {}, "Change something").form("/preview")
-        assert browser.store(browser.submit(form)).status == 303
-        assert host.row()["error"] == text
+    for at, text in enumerate(texts, 1):
+        before = host.row(at)
+        assert is_unchanged(browser.edit(at, {}))
+        # Neither does it, if another member is changed.
+        preview = browser.edit(at, {"sender": "mona"})
+        assert browser.store(preview).status == 303
+        assert host.row(at) == before | {"sender": "mona"}
+        [revision] = host.blueprint.store.revisions(str(at))
+        assert [*revision.changes] == ["sender"]
+        # Nor by a look at the preview of a change to just this text.
+        host.execute(f"UPDATE builds SET error = 'x' WHERE id = {at}")
+        several = "\n" in text or "\r" in text
+        if not several and "\0" not in text:
+            preview = browser.edit(at, {"error": text})
+            form = browser.submit(preview.form("/change"), {}, "Change something").form("/preview")
+            assert browser.store(browser.submit(form)).status == 303
+            assert host.row(at)["error"] == text
 
 
 @pytest.mark.parametrize(
