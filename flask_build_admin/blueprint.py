@@ -21,13 +21,8 @@ from .api.responses import allowed_methods
 from .api.views import BuildViews
 from .auth import ViewDecorator, require_actor
 from .cli.commands import Commands, make_commands
-from .exceptions import (
-    ConfigurationError,
-    require_bool,
-    require_free_variables,
-    require_name,
-    require_names,
-)
+from .exceptions import ConfigurationError
+from .options import require_bool, require_free_variables, require_name, require_names
 from .schema import BuildSchema, members_of
 from .store import BuildStore
 from .store.clean import CLEAN_STATUS
@@ -63,14 +58,15 @@ class BuildAdmin(Blueprint):
     :param history: the host's mapped class of revisions, made with ``BuildRevisionMixin``; None:
         no change is recorded, and none can be undone.
     :param actor: returns who sends the request, for the signals, the log and the history; called
-        for every PUT of a JSON object and every undo, previews included, after ``auth``.
+        for every change, previews included, after ``auth`` and after the form of the body is
+        checked.
     :param require_if_match: whether a change without ``If-Match`` is refused with 428.
     :param require_reason: whether a change without ``?reason=`` is refused with 400.
     :param queue_statuses: of unfinished builds, as the member ``status`` has them; empty: there is
         no queue.
     :param clean_status: of a build that was cleaned, as the member ``status`` has it.
-    :param refuse_warnings: whether a change that brings what cannot be, such as an end before the
-        start, is refused with 400, unless it has ``?force=true``.
+    :param refuse_warnings: whether a change that brings a contradiction, such as an end before
+        the start, is refused with 400, unless it has ``?force=true``.
     :param auth_parameters: names of query parameters that ``auth`` reads; any other that the
         blueprint does not know is refused with 400.
     :param max_content_length: of a body, in bytes, at least 1.
@@ -112,8 +108,8 @@ class BuildAdmin(Blueprint):
         for option, length in lengths.items():
             if type(length) is not int or length < 1:
                 raise ConfigurationError(
-                    f"{option}={length!r} is no number of bytes from 1 on: pass one, 1_000_000 for"
-                    " example."
+                    f"{option}={length!r} is not a number of bytes: pass an int of at least 1, for"
+                    " example 1_000_000."
                 )
         require_bool("require_if_match", require_if_match)
         require_names("auth_parameters", auth_parameters)
@@ -186,7 +182,10 @@ class BuildAdmin(Blueprint):
             raise ConfigurationError(
                 f"There is no {error.name}: install it by pip install 'Flask-Build-Admin[openapi]'."
             ) from error
-        routes = {*PARAMETERS} - ({"queue", "clean"} if not self.store.has_queue else set())
+        absent = set() if self.store.has_queue else {"queue", "clean"}
+        if self.store.clean_problem is not None:
+            absent.add("clean")
+        routes = PARAMETERS.keys() - absent
         endpoints = {f"{name}.{route}" for name in names for route in routes}
         root = request.script_root if request else current_app.config["APPLICATION_ROOT"]
         return describe(

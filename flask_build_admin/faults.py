@@ -1,4 +1,4 @@
-"""Faults of the server, told to whoever listens for Flask's own."""
+"""Announce exceptions that become a 500, as Flask does."""
 
 from flask import current_app, got_request_exception
 

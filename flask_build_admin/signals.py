@@ -3,7 +3,8 @@
 Both are sent with the sender in ``ChangeOptions`` (for a request and a command, the Flask app) and
 the keyword arguments ``build`` (the host's object), ``before`` and ``after`` (whole documents,
 copies for the receivers), ``actor`` (what the host's callback returned, or None) and ``reason`` (of
-the change, or None). Neither is sent if nothing changes. A receiver is no coroutine function.
+the change, or None). Neither is sent if nothing changes. A receiver must not be a coroutine
+function.
 """
 
 from blinker import NamedSignal, Namespace

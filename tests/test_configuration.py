@@ -114,8 +114,8 @@ def pages_of(**options: Any) -> BuildPages:
         ({"session": Session()}, "does not return the current Session"),
         ({"session": Session}, "does not return the current Session"),
         ({"session": sessionmaker()}, "does not return the current Session.*scoped_session"),
-        ({"schema": Schema}, "is no BuildSchema"),
-        ({"schema": BuildSchema()}, "is no BuildSchema.*not an instance"),
+        ({"schema": Schema}, "is not a subclass of BuildSchema"),
+        ({"schema": BuildSchema()}, "is not a subclass of BuildSchema.*not an instance"),
         ({"actor": "mona"}, "actor='mona' cannot be called"),
         ({"actor": coroutine}, "is a coroutine function: pass a function without arguments"),
         ({"actor": partial(coroutine)}, "is a coroutine function"),
@@ -125,26 +125,29 @@ def pages_of(**options: Any) -> BuildPages:
             {"session": coroutine},
             "is a coroutine function: pass one that returns the current Session",
         ),
-        ({"require_reason": "false"}, "require_reason='false' is no bool: pass True or False"),
-        ({"refuse_warnings": 1}, "refuse_warnings=1 is no bool"),
-        ({"require_if_match": None}, "require_if_match=None is no bool"),
+        ({"require_reason": "false"}, "require_reason='false' is not a bool: pass True or False"),
+        ({"refuse_warnings": 1}, "refuse_warnings=1 is not a bool"),
+        ({"require_if_match": None}, "require_if_match=None is not a bool"),
         (
             {"auth_parameters": None},
-            r'auth_parameters=None is no collection.* pass a tuple, auth_parameters=\("…",\)',
+            r'auth_parameters=None is not a collection.* pass a tuple, auth_parameters=\("…",\)',
         ),
-        ({"queue_statuses": b"running"}, "queue_statuses=b'running' is no collection of names"),
+        ({"queue_statuses": b"running"}, "queue_statuses=b'running' is not a collection of names"),
         (
             {"queue_statuses": (word for word in ("running",))},
-            r'is no collection of names: pass a tuple, queue_statuses=\("…",\)\.',
+            r'is not a collection of names: pass a tuple, queue_statuses=\("…",\)\.',
         ),
         ({"auth_parameters": ("host",)}, "has 'host', which the blueprint reads itself"),
         ({"schema": Undeclared}, r"lists 'runner', 'parent_id', .*\n\n    runner = Text\(\)"),
         ({"history": Build}, "history=Build is the table of the builds: pass a model of its own"),
         ({"model": Numbered}, r'holds int: make the member a Choice\(\{"pending": 0'),
-        ({"name": None}, "name=None is no text: pass some, or leave it out"),
+        ({"name": None}, "name=None is not a string: pass one, or leave it out"),
         ({"max_content_length": 0}, "max_content_length=0"),
         ({"max_content_length": "1"}, "max_content_length='1'"),
-        ({"max_list_length": 0}, "max_list_length=0 is no number of bytes from 1 on"),
+        (
+            {"max_list_length": 0},
+            "max_list_length=0 is not a number of bytes: pass an int of at least 1",
+        ),
         ({"max_list_length": 8.0}, "max_list_length=8.0"),
         ({"max_list_length": True}, "max_list_length=True"),
     ],
@@ -248,7 +251,7 @@ def test_a_prefix_with_a_variable_of_the_routes_is_refused(
 
 
 def test_a_name_of_pages_is_text() -> None:
-    with pytest.raises(ConfigurationError, match="name=None is no text"):
+    with pytest.raises(ConfigurationError, match="name=None is not a string"):
         pages_of(name=None)
 
 

@@ -18,7 +18,9 @@ from werkzeug.exceptions import (
 from ..exceptions import InvalidBuild, InvalidParameter
 from ..representation import decode
 from ..schema import MISSING, AnyField, UnixTime
+from ..store.clean import CLEAN_AGE
 from ..store.filters import value_from_text
+from ..store.outside import OVERWRITTEN_AGE
 from ..store.queue import MAX_BUILDS
 from ..store.revisions import BATCH, DEFAULT_REVISIONS, INVALID_BATCH, MAX_REVISION_ID
 
@@ -112,7 +114,8 @@ class AllRevisionsParameters(Parameters):
     before: AnyField = _second(1, "only made before it.")
     below: AnyField = DecimalInteger(1, MAX_REVISION_ID, "The id of a revision: only earlier ones.")
     overwritten: AnyField = _flag(
-        "Whether only those that do not stand any more; of a day by default."
+        "Whether only those that somebody else overwrote; of the last"
+        f" {OVERWRITTEN_AGE // 3600} hours by default."
     )
     limit: AnyField = DecimalInteger(
         1, MAX_REVISIONS, f"At most so many; {DEFAULT_REVISIONS} by default."
@@ -142,7 +145,9 @@ class QueueParameters(Parameters):
 class CleanParameters(ChangeParameters):
     """The query of a clean, beside the members that it filters by."""
 
-    before: AnyField = _second(1, "only created before it; 95 minutes ago by default.")
+    before: AnyField = _second(
+        1, f"only created before it; {CLEAN_AGE // 60} minutes ago by default."
+    )
     idle_before: AnyField = _second(1, "only without a sign of life since.")
     limit: AnyField = DecimalInteger(1, MAX_BUILDS, f"At most so many; {MAX_BUILDS} by default.")
     batch: AnyField = fields.String(

@@ -17,6 +17,7 @@ from ..store.clean import CLEAN_AGE, CLEAN_MESSAGE
 from ..store.outside import OVERWRITTEN_AGE
 from ..store.queue import MAX_BUILDS
 from ..store.revisions import DEFAULT_REVISIONS
+from ..wording import format_count
 from .guard import note_stored
 from .preconditions import Preconditions
 from .requests import (
@@ -217,10 +218,10 @@ def _filter(parameters: dict[str, Any]) -> BuildFilter:
 def _summary(result: BatchResult, dry_run: bool) -> str:
     """Say in words what a clean has done, as Vela does."""
     done = "would be cleaned" if dry_run else "cleaned"
-    sentences = [f"{_count(len(result.changed))} {done}."]
+    sentences = [f"{format_count(len(result.changed))} {done}."]
     if failed := result.failed:
         listed = _listed([f"{one.build_id} ({one.problem.rstrip('.')})" for one in failed])
-        sentences.append(f"{_count(len(failed))} not {done}: {listed}.")
+        sentences.append(f"{format_count(len(failed))} not {done}: {listed}.")
     if result.more:
         sentences.append("There are more: clean again.")
     if found := [
@@ -235,10 +236,6 @@ def _summary(result: BatchResult, dry_run: bool) -> str:
 def _listed(items: Sequence[str]) -> str:
     more = len(items) - _MAX_LISTED
     return ", ".join([*items[:_MAX_LISTED], *([f"and {more} more"] if more > 0 else [])])
-
-
-def _count(number: int) -> str:
-    return f"{number} build{'' if number == 1 else 's'}"
 
 
 def _changed(result: ChangeResult, options: ChangeOptions, location: str) -> Response:

@@ -11,7 +11,7 @@ from ..exceptions import PreconditionFailed
 from ..representation import Document, Representation, same
 from ..schema import time_members
 from ..store import BuildStore, ChangeOptions, ChangeResult
-from ..store.change import UnchangedSince
+from ..store.change import UnchangedSince, tag_without
 from ..wording import escape
 from .formatting import format_changes, format_json, format_warnings
 from .refusals import Refusal
@@ -30,7 +30,8 @@ class Unchanged(UnchangedSince):
         required: Document | None = None,
         protected: Collection[str] = (),
     ) -> None:
-        super().__init__(None if build is None else build.tag, protected)
+        tag = None if build is None else tag_without(build.document, protected)
+        super().__init__(tag, protected)
         self._required = required or {}
 
     def __call__(self, document: Document) -> None:
@@ -83,12 +84,6 @@ def confirm_change(
 def named(build_id: Any) -> str:
     """Name a build at the beginning of a sentence."""
     return escape(f"Build {build_id}")
-
-
-def newest_revision(store: BuildStore, build_id: str) -> int:
-    """Return the id of the newest revision of a build; 0 if there is none."""
-    newest = store.revisions(build_id, limit=1) if store.has_history else []
-    return newest[0].id or 0 if newest else 0
 
 
 def ask(question: str, *, yes: bool = False) -> None:

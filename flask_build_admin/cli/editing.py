@@ -14,10 +14,10 @@ import click
 
 from ..exceptions import BuildConflict, InvalidBuild, InvalidJSON, PreconditionFailed
 from ..representation import Document, changed_members, changes_between, decode, same
-from ..schema import time_members
+from ..schema import MISSING, members_of, time_members
 from ..store import BuildStore, ChangeOptions
 from ..wording import escape
-from .confirmation import Unchanged, ask, at_terminal, confirm_change, newest_revision
+from .confirmation import Unchanged, ask, at_terminal, confirm_change
 from .formatting import format_changes, format_json, format_revision
 from .refusals import Refusal, problems_of
 
@@ -38,7 +38,7 @@ def edit(store: BuildStore, build_id: str, options: ChangeOptions) -> None:
     if not at_terminal():
         raise Refusal("There is no terminal to edit at: use set, or show --json and apply.")
     original = store.find(build_id)
-    known = newest_revision(store, build_id)
+    known = _newest_revision(store, build_id)
     text = _render(original.document)
     with _kept_draft(text) as draft:
         problems: list[str] = []
@@ -55,8 +55,8 @@ def edit(store: BuildStore, build_id: str, options: ChangeOptions) -> None:
                     return
             try:
                 wanted = wanted or _load(text, original.document)
-                change = partial(store.overwrite, wanted)
-                seen = Unchanged(original)
+                change = partial(store.update, build_id, _edited(store, original.document, wanted))
+                seen = Unchanged(original, protected=store.protected)
                 confirm_change(store, change, options, seen, yes=False, dry_run=False)
                 return
             except (InvalidJSON, InvalidBuild, BuildConflict) as error:
@@ -67,7 +67,7 @@ def edit(store: BuildStore, build_id: str, options: ChangeOptions) -> None:
                 mine = wanted or {}
                 current = store.find(build_id)
                 wanted = _carry_over(store, known, original.document, mine, current.document)
-                original, known, problems = current, newest_revision(store, build_id), []
+                original, known, problems = current, _newest_revision(store, build_id), []
                 text = _render(wanted)
                 draft.write(text)
 
@@ -219,6 +219,25 @@ def _load(text: bytes, original: Document) -> Document:
     return document
 
 
+def _edited(store: BuildStore, original: Document, wanted: Document) -> Document:
+    """Return the members that were edited.
+
+    :raises InvalidBuild: a member was removed that a build must have.
+    """
+    fields = {key: member.field for key, member in members_of(store.schema()).items()}
+    removed = [key for key in original if key not in wanted and key in fields]
+    missing = [key for key in removed if fields[key].required or fields[key].dump_only]
+    if missing:
+        raise InvalidBuild({key: [MISSING] for key in missing})
+    return {key: wanted[key] for key in changed_members(original, wanted)}
+
+
+def _newest_revision(store: BuildStore, build_id: str) -> int:
+    """Return the id of the newest revision of a build; 0 if there is none."""
+    newest = store.revisions(build_id, limit=1) if store.has_history else []
+    return newest[0].id or 0 if newest else 0
+
+
 def _carry_over(
     store: BuildStore, known: int, original: Document, mine: Document, now: Document
 ) -> Document:
@@ -232,7 +251,9 @@ def _carry_over(
         for revision in reversed(store.revisions(str(now["id"]), limit=_MAX_OTHERS)):
             if (revision.id or 0) > known:
                 click.echo(format_revision(revision))
-    theirs = changes_between(original, now)
+    found = changes_between(original, now)
+    # A protected member may have another value each second, and nobody can edit it.
+    theirs = {key: found[key] for key in found if key not in store.protected}
     for line in format_changes(theirs, time_members(store.schema())):
         click.echo(line)
     members = changed_members(original, mine)

@@ -11,17 +11,17 @@ import click
 from ..representation import Document
 from ..schema import UnixTime
 from ..store import BuildWarning, Revision
-from ..wording import escape, format_date
+from ..wording import escape, format_date, is_seen
 
 #: The least width of a cell that is cut, in columns.
 _MIN_WIDTH = 3
 
 
 def format_json(value: Any, indent: int | None = None) -> str:
-    """Return a JSON value without control characters, on one line unless there is an indent."""
+    """Return a JSON value with what is invisible escaped, on one line unless there is an indent."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     return "".join(
-        char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text
+        char if is_seen(char) or char == "\n" else json.dumps(char)[1:-1] for char in text
     )
 
 
@@ -46,7 +46,7 @@ def format_changes(
 
 
 def format_warnings(warnings: Iterable[BuildWarning]) -> Iterator[str]:
-    """Return what cannot be of a build, in yellow."""
+    """Return the contradictions in a build, in yellow."""
     for one in warnings:
         yield click.style(f"warning: {escape(one.warning)}", fg="yellow")
 

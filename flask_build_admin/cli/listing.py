@@ -158,7 +158,7 @@ def add_changes(group: click.Group, store: BuildStore) -> None:
 
 
 def _after(since: int) -> int:
-    return max(int(time.time()) - since - 1, 0)
+    return int(time.time()) - since - 1
 
 
 def _limit(command: Command) -> Command:

@@ -68,7 +68,7 @@ def clean(
     left = len(ids) - len(result.changed) - len(result.failed)
     if left and not result.more:
         click.echo(f"{format_count(left)} left alone: changed meanwhile.")
-    _exit(1 if result.failed else 0)
+    _exit(exit_code_of(result.failed))
 
 
 def set_each(

@@ -44,17 +44,17 @@ _PREVIEW: JsonSchema = {
 _WARNINGS = {
     "type": "array",
     "items": _object(members={"type": "array", "items": _TEXT, "minItems": 1}, warning=_TEXT),
-    "description": "What cannot be of the changed build.",
+    "description": "Contradictions in the build after the change.",
 }
 _OUTSIDE = {"description": "What was changed outside before the next revision, or until now."}
-_OVERWRITTEN = {"description": "With overwritten=true: what does not stand any more."}
+_OVERWRITTEN = {"description": "With overwritten=true: the members that somebody else overwrote."}
 _SECONDS = {"type": "integer", "minimum": 0, "description": "UNIX epoch, in seconds."}
 
 _BATCH = {"type": ["string", "null"], "description": "What the changes of a batch have in common."}
 _MESSAGE = {
     "type": ["string", "null"],
     "pattern": r"^[^\u0000]*$",
-    "description": "What the builds are to say.",
+    "description": "The error that the builds get.",
 }
 
 #: Schemas of the components. ``Build`` and ``BuildId`` depend on the host.
@@ -113,7 +113,11 @@ _RESPONSES: dict[str, JsonSchema] = {
         ("401", "The host's authentication refuses the request.", _REFUSAL, "WWW-Authenticate"),
         ("404", "There is no such build, or it has no such revision.", _REFUSAL),
         ("404 batch", "There is no such batch.", _REFUSAL),
-        ("409", "The database refuses the build, or the undo comes too late.", _REFUSAL),
+        (
+            "409",
+            "The database refuses the build, or the build changed since the revision.",
+            _REFUSAL,
+        ),
         ("412", "The build is none of If-Match, or one of If-None-Match.", _REFUSAL),
         ("413", "The body is too long.", _REFUSAL),
         ("415", "The body is not application/json in UTF-8.", _REFUSAL),

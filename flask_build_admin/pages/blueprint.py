@@ -7,13 +7,8 @@ from flask import Blueprint, Response, make_response, redirect, request, send_fr
 from werkzeug.exceptions import Forbidden, HTTPException, Unauthorized
 
 from ..auth import HostAuth, ViewDecorator, require_actor
-from ..exceptions import (
-    BuildAdminError,
-    ConfigurationError,
-    DatabaseUnavailable,
-    require_free_variables,
-    require_name,
-)
+from ..exceptions import BuildAdminError, ConfigurationError, DatabaseUnavailable
+from ..options import require_free_variables, require_name
 from ..representation import Document
 from ..store import BuildStore
 from .editing import EditingViews

@@ -11,7 +11,6 @@ from flask import redirect, request
 
 from ..exceptions import BuildNotFound, InvalidParameter
 from ..representation import Document
-from ..schema import UnixTime
 from ..store import BuildFilter, BuildStore, Revision
 from ..store.filters import value_from_text
 from ..store.outside import OVERWRITTEN_AGE
@@ -88,7 +87,7 @@ class ListingViews(Views):
         problem = None
         for name in moments.keys() & given.keys():
             try:
-                moments[name] = min(max(load_moment(given[name]), 0), UnixTime.latest)
+                moments[name] = load_moment(given[name])
             except ValueError as error:
                 problem = f"{name}: {error}"
         if problem is not None:

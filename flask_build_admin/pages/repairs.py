@@ -1,6 +1,6 @@
 """The repairs of one click: which members they change, checked when the pages are made."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from time import time
 
 from ..exceptions import ConfigurationError
@@ -38,20 +38,13 @@ class Repairs:
             for label, members in repairs.items()
         ):
             raise ConfigurationError(
-                f"repairs={repairs!r} is no mapping from labels to members: pass one such as"
+                f"repairs={repairs!r} is not a mapping from labels to members: pass one such as"
                 " {'Worker lost': {'status': 'error', 'finished': 'now'}}."
             )
         problems = [
             f"{label!r}: {problem}"
             for label, members in repairs.items()
-            for problem in ([] if members else ["it changes no member"])
-            + (
-                []
-                if label.strip() and not {*label} & {*"\r\n"}
-                else ["a label is one line of text"]
-            )
-            + [self._problem(key, value) for key, value in members.items()]
-            if problem
+            for problem in self._problems(label, members)
         ]
         if problems:
             raise ConfigurationError(
@@ -73,6 +66,16 @@ class Repairs:
 
     def _value(self, key: str, value: object) -> object:
         return int(time()) if value == NOW and key in self._times else value
+
+    def _problems(self, label: str, members: Mapping[str, object]) -> Iterator[str]:
+        """Yield what is wrong with one repair."""
+        if not members:
+            yield "it changes no member"
+        if not label.strip() or {*label} & {*"\r\n"}:
+            yield "a label is one line of text"
+        for key, value in members.items():
+            if problem := self._problem(key, value):
+                yield problem
 
     def _problem(self, key: str, value: object) -> str:
         member = self._members.get(key)

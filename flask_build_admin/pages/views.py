@@ -18,6 +18,7 @@ from ..exceptions import (
 from ..faults import announce
 from ..store import BuildStore, ChangeOptions
 from ..store.change import Precondition
+from ..wording import format_count
 from .controls import Controls
 from .repairs import Repairs
 from .sentences import Sentences, visible
@@ -117,6 +118,7 @@ class Views:
             "csrf_name": _csrf_name(),
             "say": self._sentences,
             "visible": visible,
+            "count": format_count,
             "page_url": self.url,
             "has_history": self._store.has_history,
             "refuses_warnings": self._store.refuses_warnings,

@@ -38,10 +38,11 @@ Precondition = Callable[[Document], None]
 
 
 class UnchangedSince:
-    """A precondition: the build still has this entity tag; None: that with which it is first found.
+    """A precondition: the build still has this entity tag.
 
     So a change can be previewed, and then made to the same build only.
 
+    :param tag: None: that of the build with which it is first called.
     :param protected: members that do not count: nobody can change them here, and a property may
         have another value each second.
     """
@@ -114,7 +115,7 @@ class ChangeRules(NamedTuple):
     query: BuildQuery
     #: Records the changes; None: nothing is recorded.
     history: BuildHistory | None
-    #: Finds what cannot be of a build.
+    #: Finds the contradictions in a build.
     warnings: WarningRules
     #: Whether a change that brings a warning is refused.
     refuse_warnings: bool
@@ -225,7 +226,7 @@ class BuildChange:
         return ChangeResult(Representation.of(after), revision)
 
     def _warnings(self, after: Document) -> list[BuildWarning]:
-        """Return what cannot be of the changed build, as far as anybody asks."""
+        """Return the contradictions in the changed build, as far as anybody asks."""
         asked = self._options.dry_run or self._rules.refuse_warnings
         return self._rules.warnings.of(after) if asked else []
 

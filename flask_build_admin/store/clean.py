@@ -17,7 +17,7 @@ from .mapping import member_of
 #: The status of a build that was cleaned, and what its ``error`` says, by default.
 CLEAN_STATUS, CLEAN_MESSAGE = "error", "build cleaned by platform admin"
 
-#: How long ago a build was created at least that a clean finishes by default, in seconds, over
+#: The least age of the builds that a clean finishes by default, in seconds since ``created``, over
 #: HTTP and in the terminal.
 CLEAN_AGE = 95 * 60
 
@@ -50,7 +50,11 @@ def cleaned_members(
     :param finished: UNIX epoch second; None: the current one.
     :raises InvalidBuild: the message cannot be stored.
     """
-    values = {"status": status, "error": message, "finished": finished or int(time())}
+    values = {
+        "status": status,
+        "error": message,
+        "finished": int(time()) if finished is None else finished,
+    }
     members = {key: values[key] for key in values if key in codec.attributes}
     try:
         if "error" in members:

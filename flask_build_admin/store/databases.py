@@ -141,7 +141,7 @@ class Databases:
             found = database.session.get_bind(self._mapper)
         if not found is database.bind is flush_bind(database.session, self._mapper):
             raise ConfigurationError(
-                "The session flushes a build now here, now there, or elsewhere than it finds it, so"
-                " none could be locked where it is written: let get_bind() return one engine, for"
-                " the base classes of the model, too, while the session flushes."
+                "The session does not always flush a build to the database in which it finds the"
+                " build, so no build can be locked where it is written. While the session flushes,"
+                " get_bind() must return one engine, for the base classes of the model, too."
             )

@@ -113,7 +113,10 @@ class FilterConditions:
     ) -> Iterator[ColumnElement[bool]]:
         created = self._moments.get("created")
         if created is None:
-            cannot = ["these builds cannot be listed by when they were created: use idle_before"]
+            cannot = [
+                "a query cannot compare when these builds were created: use idle_before"
+                " (--older-than)"
+            ]
             given = {"after": wanted.after, "before": wanted.before}
             problems |= {name: cannot for name, second in given.items() if second is not None}
         else:

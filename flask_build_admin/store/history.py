@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from ..exceptions import ConfigurationError, RevisionNotFound
 from ..representation import Document, changes_between, encode, same
-from ..schema import to_unix_time
+from ..schema import UnixTime, to_unix_time
 from .codec import BuildCodec
 from .dberrors import UnknownValue, Unreadable, comparing_values, converting_values
 from .locking import Database
@@ -207,7 +207,7 @@ class BuildHistory:
             yield self._columns["at"] < self._moment(wanted.before)
 
     def _moment(self, second: int) -> datetime:
-        moment = datetime.fromtimestamp(max(second, 0), UTC)
+        moment = datetime.fromtimestamp(min(max(second, 0), UnixTime.latest), UTC)
         return moment if self._aware else moment.replace(tzinfo=None)
 
     def _last_id(self, database: Database, second: int) -> int:

@@ -78,7 +78,7 @@ def property_of(model: type[Any], attribute: str) -> Any:
     return getattr(inspect.getattr_static(model, attribute, None), "prop", None)
 
 
-def answers_any_name(model: type[Any]) -> bool:
+def has_dynamic_attributes(model: type[Any]) -> bool:
     """Check whether a class finds attributes by code of its own."""
     fallback = inspect.getattr_static(model, "__getattr__", None)
     return looks_up_by_itself(model) or fallback is not None

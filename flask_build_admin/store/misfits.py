@@ -30,7 +30,7 @@ from ..schema import (
     WholeNumber,
     members_of,
 )
-from .mapping import answers_any_name, column_of, mapper_of, property_of, python_type
+from .mapping import column_of, has_dynamic_attributes, mapper_of, property_of, python_type
 
 _NUMBERS = (int, float, Decimal)
 
@@ -170,7 +170,7 @@ def check_paths(model: type[Any], schema: BuildSchema) -> None:
             # What is read may be of a subclass, and have what only that one has.
             kinds = [one.class_ for one in owner.self_and_descendants]
             having = [one for one in kinds if inspect.getattr_static(one, name, None) is not None]
-            if not having and not any(map(answers_any_name, kinds)):
+            if not having and not any(map(has_dynamic_attributes, kinds)):
                 raise ConfigurationError(
                     f"{type(schema).__name__}.{member.name} reads {member.attribute!r}, but"
                     f" {owner.class_.__name__} has no {name!r}: name the right one with attribute=."

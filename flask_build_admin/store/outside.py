@@ -1,4 +1,4 @@
-"""What became of changes: what was changed outside since, and which do not stand any more."""
+"""What others changed after each revision, and which revisions they overwrote."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -12,8 +12,8 @@ from .history import BuildHistory
 from .locking import BuildQuery, Database
 from .revisions import RecordedChange, Revision, RevisionFilter
 
-#: How long ago a repair may have been made that is looked at by default, whether it still stands,
-#: in seconds, over HTTP and in the terminal.
+#: The greatest age of the repairs that are checked by default for whether they are overwritten, in
+#: seconds, over HTTP and in the terminal.
 OVERWRITTEN_AGE = 24 * 3600
 
 
@@ -27,7 +27,7 @@ class _Later(NamedTuple):
 
 
 class OutsideChanges:
-    """Find them: each revision is compared with the next one, or with the build as it is now."""
+    """Find what others changed: each revision is compared with the next one, or with the build."""
 
     def __init__(self, database: Database, query: BuildQuery, history: BuildHistory) -> None:
         self._database = database

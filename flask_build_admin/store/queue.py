@@ -15,7 +15,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from ..exceptions import BuildNotFound, ConfigurationError, require_names
+from ..exceptions import BuildNotFound, ConfigurationError
+from ..options import require_names
 from ..representation import Document, changed_members
 from ..schema import BuildSchema, members_of
 from .dberrors import UnknownValue, Unreadable, comparing_values, converting_values

@@ -95,7 +95,7 @@ class Revision(NamedTuple):
     at: int | None = None
     #: What it has in common with the other changes of a batch; None: it is a change of its own.
     batch: str | None = None
-    #: What cannot be of the changed build, if that was asked: of a preview, for example.
+    #: The contradictions in the changed build, if that was asked: of a preview, for example.
     warnings: Sequence[BuildWarning] = ()
     #: What was changed by others before the next revision, or until now, as ``changes`` has it.
     #: None if the revision was not read from the history.

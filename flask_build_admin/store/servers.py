@@ -1,6 +1,7 @@
 """What is behind an engine, where it matters: a pooler, a cluster, a standby, a sequence.
 
-Each question is asked once for an engine, on the driver itself: it is no statement of the session.
+Each question is asked once for an engine, or for a table of it, on the driver itself: it is no
+statement of the session.
 """
 
 import re
@@ -20,9 +21,11 @@ from .transactions import log
 #: Whether the connections of an engine lead through a pooler.
 _POOLED: WeakKeyDictionary[Engine, bool] = WeakKeyDictionary()
 
-#: The engines whose cluster, and whose sequence of revisions, are in order.
+#: The engines whose cluster is in order.
 _CAUSAL: WeakSet[Engine] = WeakSet()
-_ORDERED: WeakSet[Engine] = WeakSet()
+
+#: The tables of revisions whose sequence is in order, by engine.
+_ORDERED: WeakKeyDictionary[Engine, WeakSet[Any]] = WeakKeyDictionary()
 
 _WSREP = "SHOW SESSION VARIABLES WHERE Variable_name IN ('wsrep_on', 'wsrep_sync_wait')"
 
@@ -84,7 +87,10 @@ def require_ordered_ids(connection: Connection, column: Column[Any]) -> None:
     :raises ConfigurationError: each connection takes several numbers of PostgreSQL's sequence.
     """
     dialect = connection.dialect
-    if connection.engine in _ORDERED or dialect.name != "postgresql":
+    if dialect.name != "postgresql":
+        return
+    ordered = _ORDERED.setdefault(connection.engine, WeakSet())
+    if column.table in ordered:
         return
     table = dialect.identifier_preparer.format_table(column.table)
     for sequence, cache in _ask(connection, _CACHE, table):
@@ -92,7 +98,7 @@ def require_ordered_ids(connection: Connection, column: Column[Any]) -> None:
             f"Each connection takes {cache} ids at once of {sequence}, so the revisions of a build"
             f" are not in the order of their ids: ALTER SEQUENCE {sequence} CACHE 1."
         )
-    _ORDERED.add(connection.engine)
+    ordered.add(column.table)
 
 
 def commit(session: Session, connection: Connection) -> None:

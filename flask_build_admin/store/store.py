@@ -16,11 +16,12 @@ from sqlalchemy.orm import Session, scoped_session
 from ..exceptions import (
     BuildNotFound,
     ConfigurationError,
+    InvalidBuild,
     InvalidParameter,
     RevisionNotFound,
-    require_bool,
 )
-from ..representation import Document, Representation, changed_members
+from ..options import require_bool
+from ..representation import Document, Representation, changed_members, same
 from ..schema import AnyField, BuildSchema, Member, members_of
 from .batch import BatchFailure, BatchItem, BatchResult, run_batch
 from .change import (
@@ -86,7 +87,8 @@ class BuildStore:
         require_session(session)
         if not isinstance(schema, type) or not issubclass(schema, BuildSchema):
             raise ConfigurationError(
-                f"schema={schema!r} is no BuildSchema: pass a subclass of it, not an instance."
+                f"schema={schema!r} is not a subclass of BuildSchema: pass the class itself, not an"
+                " instance."
             )
         self._mapper = mapper_of(model)
         if len(self._mapper.primary_key) > 1:
@@ -275,9 +277,11 @@ class BuildStore:
             conditions = queue.conditions(database, wanted)
             expected = dumped_members(codec, wanted)
             members = cleaned_members(codec, self.clean_status, message, finished)
-            page = QueuePage(limit + 1, oldest=True)
-            found = [codec.load_id(text) for text in build_ids] if build_ids is not None else None
-            ids = queue.ids(database, wanted, page) if found is None else found
+            ids: Sequence[Any]
+            if build_ids is None:
+                ids = queue.ids(database, wanted, QueuePage(limit + 1, oldest=True))
+            else:
+                ids = [codec.load_id(text) for text in build_ids]
 
         prepare = partial(_prepare_set, members, expected)
         items = [BatchItem(one, prepare) for one in ids[:limit]]
@@ -293,7 +297,9 @@ class BuildStore:
         *,
         on_progress: Callable[[], None] | None = None,
     ) -> BatchResult:
-        """Undo each revision of a batch, the newest first; those that do not stand are left alone.
+        """Undo each revision of a batch, the newest first.
+
+        A revision whose members have other values now is left alone.
 
         :param batch: of the revisions; that of the undo is another.
         :param on_progress: called after each revision.
@@ -494,7 +500,7 @@ class BuildStore:
             return start
 
     def warnings_of(self, document: Document) -> list[BuildWarning]:
-        """Return what cannot be of a build, such as an end before the start."""
+        """Return the contradictions in a build, such as an end before the start."""
         return self._rules.warnings.of(document)
 
     def limited_schema(self) -> BuildSchema:
@@ -601,7 +607,11 @@ def _prepare_set(
     if changed_members(change.before, expected):
         raise BuildNotFound
     change.check_precondition()
-    loaded = codec.load_values(codec.load(change.before | members), change.build, change.before)
+    loaded = codec.load(change.before | members)
+    # Not as it was sent: a UUID may be written in two ways.
+    if "id" in members and not same(codec.dump_id(loaded.id), change.before["id"]):
+        raise InvalidBuild({"id": ["cannot be changed"]})
+    loaded = codec.load_values(loaded, change.build, change.before)
     return changed_members(change.before, loaded.document), loaded
 
 

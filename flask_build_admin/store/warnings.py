@@ -1,4 +1,4 @@
-"""What cannot be of a build, such as an end before the start, in words."""
+"""The contradictions in a build, such as an end before the start, in words."""
 
 from collections.abc import Collection, Iterator
 from time import time
@@ -15,7 +15,7 @@ _IN_ORDER = (("started", "finished"), ("created", "started"))
 
 
 class BuildWarning(NamedTuple):
-    """Something that cannot be of a build. It refuses nothing, unless the host wants that."""
+    """A contradiction in a build. It refuses nothing, unless the host wants that."""
 
     #: The members that contradict each other, or the one that contradicts the clock.
     members: tuple[str, ...]
@@ -29,7 +29,7 @@ class BuildWarning(NamedTuple):
 
 
 class WarningRules:
-    """Find what cannot be of the builds of one host.
+    """Find the contradictions in the builds of one host.
 
     :param unfinished: the statuses of unfinished builds; empty: the status is not judged.
     """

@@ -227,6 +227,12 @@ def test_without_an_answer_of_the_database_few_builds_are_tried(
     assert clean(host).json == "10 builds cleaned."
 
 
+def test_the_end_may_be_any_second(stuck_host: Host) -> None:
+    stuck_host.execute("UPDATE builds SET finished = 7")
+    stuck_host.blueprint.store.clean(limit=1, finished=0)
+    assert [stuck_host.row()[name] for name in ("status", "finished")] == ["error", 0]
+
+
 def test_a_build_that_is_finished_meanwhile_is_left_alone(
     make_host: MakeHost, database_url: str
 ) -> None:

@@ -22,6 +22,13 @@ DIFFERENCE = """\
 CHANGED = OCTOCAT | {"status": "error", "finished": 1563474099}
 
 
+def test_a_change_to_what_nobody_sees_can_be_seen(host: Host) -> None:
+    done = pipe(host, "set", "1", "error=\u3164\u2800\u202e\U0001f389 é", "--dry-run")
+    first, second, *_ = done.output.splitlines()
+    assert first == '- error: ""'
+    assert second == '+ error: "\\u3164\\u2800\\u202e\U0001f389 é"'
+
+
 def test_history_and_undo(kept: Host) -> None:
     assert pipe(kept, *SET, "--reason", "lost\x1b").code == 0
     assert pipe(kept, "set", "1", "title=x", "--yes", "--actor", "hubot").code == 0

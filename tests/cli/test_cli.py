@@ -13,6 +13,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from tests.support.hosts import (
     BuildRevision,
     Host,
     Status,
+    history_of,
     model_of,
     row_of,
     token_auth,
@@ -482,6 +484,35 @@ def test_edit_shows_the_difference_asks_and_stores(kept: Host, tmp_path: Path) -
     assert kept.row() == CHANGED
     assert kept.recorded()[0]["reason"] == "lost"
     assert editor.kept == []
+
+
+def test_an_edit_is_stored_though_a_protected_member_changes_by_itself(
+    make_host: MakeHost, sqlite_url: str, tmp_path: Path
+) -> None:
+    ticks = count()
+    schema = type("Aged", (BuildSchema,), {"age": fields.Integer(dump_only=True)})
+    model = model_of(age=property(lambda self: next(ticks)))
+    host = make_host(
+        sqlite_url, model=model, schema=schema, rows=[row_of()], history=history_of(model)
+    )
+    done, editor = edit(host, tmp_path, {"set": MINE}, answers="y\n")
+    assert (done.code, "changed meanwhile" in done.output) == (0, False), done
+    assert host.row()["status"] == "error"
+    # It hinders no edit that is carried over, either; others cannot remove or change it.
+    other = f"{sys.executable} -c \"import sqlite3; c = sqlite3.connect('{tmp_path}/ci.db');"
+    other += " c.execute('UPDATE builds SET title = 3'); c.commit()\""
+    step = {"meanwhile": other, "set": {"error": "lost"}}
+    done, _ = edit(host, tmp_path, step, answers="y\ny\n")
+    assert (done.code, host.row()["error"], host.row()["title"]) == (0, "lost", "3"), done
+    document = host.get().json
+    texts = [document | {"age": "x"}, {key: document[key] for key in document if key != "age"}]
+    steps = [{"text": json.dumps(text)} for text in texts]
+    done, editor = edit(host, tmp_path, *steps, {"text": json.dumps(texts[1])})
+    assert done.code == 1
+    assert [one.splitlines()[0] for one in editor.seen[-2:]] == [
+        "# age: cannot be changed",
+        "# age: missing",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from flask_build_admin import (
 )
 from flask_build_admin.exceptions import ConfigurationError
 from flask_build_admin.store.limits import Utf8Length
-from tests.support.hosts import OCTOCAT, BuildRevision, Host, Status, model_of, token_auth
+from tests.support.hosts import ADMIN, OCTOCAT, BuildRevision, Host, Status, model_of, token_auth
 
 PREFIX = "/api/v1/admin"
 
@@ -294,6 +294,15 @@ def test_what_a_host_has_not_is_not_described(
     assert [*document["paths"]] == [f"{PREFIX}/build", f"{PREFIX}/build/{{build_id}}"]
     put = document["paths"][f"{PREFIX}/build"]["put"]
     assert [*put["responses"]["200"]["links"]] == ["fetch"]
+
+
+def test_a_clean_that_no_build_can_have_is_not_described(
+    make_host: Callable[..., Host], sqlite_url: str
+) -> None:
+    host = make_host(sqlite_url, queue_statuses=("running", "error"))
+    paths = [f"{PREFIX}/{path}" for path in ("build", "build/{build_id}", "builds/queue")]
+    assert [*described(host)["paths"]] == paths
+    assert host.client.put(f"{PREFIX}/clean", headers=ADMIN).status_code == 404
 
 
 def test_what_a_host_demands_is_required(make_host: Callable[..., Host], sqlite_url: str) -> None:

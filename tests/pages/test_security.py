@@ -542,7 +542,7 @@ def test_a_database_that_is_gone_says_when_to_try_again(
 
 @pytest.mark.parametrize("repairs", [["Worker lost"], {"W": "error"}, {1: {"error": "x"}}])
 def test_repairs_are_a_mapping(paged: Paged, repairs: Any) -> None:
-    with pytest.raises(ConfigurationError, match="is no mapping from labels to members"):
+    with pytest.raises(ConfigurationError, match="is not a mapping from labels to members"):
         paged(pages={"repairs": repairs})
 
 

@@ -250,7 +250,8 @@ def test_idle_is_judged_by_what_the_host_has(make_host: MakeHost, sqlite_url: st
     assert ids(host, f"idle_before={LATE}") == [1]
     host = make_host(sqlite_url, rows=rows, schema=Timeless)
     assert refusal(host, f"idle_before={LATE}&before=5") == (
-        "before: these builds cannot be listed by when they were created: use idle_before;"
+        "before: a query cannot compare when these builds were created: use idle_before"
+        " (--older-than);"
         " idle_before: these builds have no time that a query can compare"
     )
 

@@ -55,6 +55,19 @@ def test_what_is_older_goes_but_for_the_newest_of_each_build(kept: Host) -> None
     assert kept.undo(9).status_code == 200
 
 
+def test_every_second_has_its_place(kept: Host) -> None:
+    record(kept, (1, 9), (1, 8))
+    store = kept.blueprint.store
+    for second in (10**12, 10**30):
+        assert store.prune(second, dry_run=True) == 1
+        assert len(store.revisions(before=second)) == 2
+        assert store.revisions(after=second) == []
+    for second in (-1, -(10**30)):
+        assert store.prune(second) == 0
+        assert store.revisions(before=second) == []
+        assert len(store.revisions(after=second)) == 2
+
+
 def test_in_transactions_of_a_thousand(kept: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flask_build_admin.store.store._PRUNED", 4)
     record(kept, *[(1 + number % 2, 9) for number in range(11)])

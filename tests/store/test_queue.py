@@ -381,7 +381,7 @@ def test_without_a_time_of_creation_the_greatest_ids_come_first(
     assert ids(queue(host, below=2)) == [1]
     host.execute("DELETE FROM builds WHERE id = 4")
     assert ids(queue(host, below=4)) == [2, 1]
-    cannot = "these builds cannot be listed by when they were created: use idle_before"
+    cannot = "a query cannot compare when these builds were created: use idle_before (--older-than)"
     refused = queue(host, after=1, before=9)
     assert refused.status_code == 400
     assert refused.json == {"error": f"after: {cannot}; before: {cannot}"}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
@@ -47,6 +48,24 @@ def test_the_store_stands_without_flask(host: Host, octocat: dict[str, Any]) -> 
     assert caught.value.fields == {"number": ["less than 1"]}
     assert str(caught.value) == "number: less than 1"
     assert not host.session().in_transaction()
+
+
+def test_no_update_gives_a_build_another_id(make_host: MakeHost, sqlite_url: str) -> None:
+    schema = type("Known", (BuildSchema,), {"id": fields.UUID(required=True)})
+    model = model_of(id=sa.Column(sa.Uuid, primary_key=True))
+    known, other = UUID(int=0xA), str(UUID(int=0xB))
+    host = make_host(sqlite_url, model=model, schema=schema, rows=[row_of(id=known)])
+    store = host.blueprint.store
+    for dry_run in (True, False):
+        options = ChangeOptions(dry_run=dry_run)
+        with pytest.raises(InvalidBuild) as caught:
+            store.update(str(known), {"id": other, "status": "error"}, options)
+        assert caught.value.fields == {"id": ["cannot be changed"]}
+        [failure] = store.set([str(known)], {"id": other}, options).failed
+        assert str(failure.error) == "id: cannot be changed"
+    assert host.get(str(known)).json["status"] == OCTOCAT["status"]
+    upper = {"id": str(known).upper(), "status": "error"}
+    assert store.update(str(known), upper).build.document["status"] == "error"
 
 
 def test_the_precondition_sees_the_build_as_it_is(host: Host, octocat: dict[str, Any]) -> None:
