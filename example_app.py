@@ -159,11 +159,12 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 def prepare() -> None:
     """Add builds to an empty database. When the server starts, give the administrator a token."""
     command = click.get_current_context(silent=True)
+    serving = __name__ == "__main__" if command is None else command.info_name == "run"
     if db.session.get(Build, OCTOCAT["id"]) is None:
         db.session.add(Build(**OCTOCAT))
-        if __name__ == "__main__" if command is None else command.info_name == "run":
+        if serving:
             db.session.add_all(Build(**OCTOCAT | sample) for sample in samples(int(time.time())))
-    if command is None or command.info_name == "run":  # not for "flask shell", for example
+    if command is None or serving:  # not for "flask shell", for example
         token = os.environ.get("BUILD_ADMIN_TOKEN") or secrets.token_urlsafe(32)
         admin = db.session.scalars(select(User).filter_by(name="admin")).one_or_none()
         if admin is None:
@@ -210,7 +211,7 @@ def samples(now: int) -> Iterator[dict[str, Any]]:
         url = f"https://github.com/github/{repo}"
         yield {
             "id": number,
-            "repo_id": ("octocat", "hello-world", "linguist", "scientist").index(repo),
+            "repo_id": 1 + ("hello-world", "linguist", "scientist").index(repo),
             "number": 310 + number,
             "parent": 0,
             "status": status,

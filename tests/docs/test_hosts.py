@@ -185,7 +185,7 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 def test_every_warning_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flask_build_admin.store.warnings.time", lambda: 1000.5)
-    rows = re.findall(r"^\| ([^|]*) \| `([^`]*)` \|", section("What cannot be"), re.MULTILINE)
+    rows = re.findall(r"^\| ([^|]*) \| `([^`]*)` \|", section("Contradictions"), re.MULTILINE)
     assert [warning for _, warning in rows] == [*IMPOSSIBLE]
     plain = OCTOCAT | {"enqueued": 0, "created": 0, "started": 0, "finished": 9}
     for named, warning in rows:
@@ -238,7 +238,7 @@ def test_warnings_are_refused_unless_they_are_forced(
     reasons = [one["reason"] for one in host.recorded()]
     assert reasons == [f"worker lost (forced: {warning})", "typo", f"{'x' * 990} (forced)"]
     assert heard == ["worker lost", "typo", "x" * 990]
-    assert " ".join(section("What cannot be").split()).count(f"`{reasons[0]}`") == 1
+    assert " ".join(section("Contradictions").split()).count(f"`{reasons[0]}`") == 1
     store = host.blueprint.store
     set_back = ("set", "1", "finished=5", "--yes")
     assert pipe(host, *set_back).code == 1

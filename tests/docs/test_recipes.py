@@ -44,7 +44,7 @@ REPAIRED = RUN | {"status": "error", "finished": 5}
 
 #: What the endpoint has for the fence.
 FENCE = """\
-    if run.version != told["version"]:
+    if run.version != reported["version"]:
         abort(409)  # somebody changed the run since the worker fetched it
 """
 VERSIONED = '    __mapper_args__ = {"version_id_col": version}\n'
@@ -302,7 +302,7 @@ def telling(server: CiServer, code: str, url: str) -> Iterator[dict[str, Any]]:
     try:
         yield names
     finally:
-        names["teller"].shutdown()
+        names["executor"].shutdown()
 
 
 def told(state: str) -> tuple[str, str, Any]:
@@ -344,7 +344,7 @@ def test_a_forge_that_fails_leaves_the_change(
     [line] = [one for one in caplog.records if one.name == "ci_server"]
     assert (line.levelno, line.getMessage()) == (
         logging.ERROR,
-        "the forge was not told that build 1 is error",
+        "the status of build 1 (error) was not reported to the forge",
     )
 
 

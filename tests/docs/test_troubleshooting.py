@@ -61,6 +61,13 @@ def without_queue(host: Host, caplog: pytest.LogCaptureFixture) -> str:
     return caplog.text
 
 
+def absent(host: Host, path: str, method: str = "GET", **options: Any) -> str:
+    """Return how a route is refused that there is only without these options."""
+    app = Flask("ci")
+    app.register_blueprint(BuildAdmin(Build, host.session, anybody, **options))
+    return refused(app.test_client().open(f"/api/v1/admin/{path}", method=method))
+
+
 def before_the_auth(host: Host, caplog: pytest.LogCaptureFixture) -> str:
     host.app.before_request(lambda: abort(400))
     return refused(host.put(CHANGED))
@@ -158,6 +165,12 @@ SEEN: dict[str, Callable[[Host, pytest.LogCaptureFixture], str]] = {
     "503 The database cannot answer now: try again.": locked,
     "500 The server failed to handle the request.": committing,
     "The connections of the builds commit every statement at once": committing,
+    "404 This server has no queue of builds.": lambda host, _: absent(
+        host, "builds/queue", queue_statuses=()
+    ),
+    "404 This server has no status for builds that are cleaned.": lambda host, _: absent(
+        host, "clean", "PUT", queue_statuses=("error", "running")
+    ),
     "404 There is no such path.": lambda host, _: refused(
         host.client.get(f"{URL}s/nothing", headers=ADMIN)
     ),
