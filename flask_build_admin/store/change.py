@@ -294,15 +294,18 @@ class BuildChange:
         :raises BuildConflict: a value does not fit into its column.
         """
         session, _, codec = self.database
+        mapper = instance_state(self.build).mapper
         # Listeners of other objects may write, too.
-        others = session.new or session.deleted or len(session.dirty) > 1
+        others = [one for one in (*session.new, *session.dirty) if one is not self.build]
+        # What a listener writes after the flush is unknown to the session.
+        every = reread or others or session.deleted or _written_after(session, mapper)
         try:
             session.flush()
         except OverflowError as error:  # what SQLite's driver raises for more than 64 bits
             raise BuildConflict from error
-        mapper, held = instance_state(self.build).mapper, instance_dict(self.build)
-        # What a listener writes after the flush is unknown to the session.
-        every = reread or others or _written_after(session, mapper)
+        if every and self._rules.query.reads_more:
+            session.expire_all()
+        held = instance_dict(self.build)
         names = held if every else codec.needs_refresh
         if stale := [name for name in names if name in held and name in mapper.attrs]:
             session.expire(self.build, stale)

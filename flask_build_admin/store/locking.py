@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from copy import copy
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -22,7 +23,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Connection, Dialect, Engine
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import ORMExecuteState, Session, defer, lazyload, load_only, undefer
+from sqlalchemy.orm import (
+    FromStatement,
+    ORMExecuteState,
+    Session,
+    defer,
+    lazyload,
+    load_only,
+    undefer,
+)
 from sqlalchemy.orm.attributes import instance_dict, set_committed_value
 
 from ..exceptions import BuildNotFound, ConfigurationError
@@ -30,7 +39,7 @@ from ..representation import Document, same
 from ..schema import BuildSchema, members_of
 from .codec import BuildCodec
 from .dberrors import UnknownValue, Unreadable, comparing_values, converting_values
-from .mapping import MYSQL, column_of, mapper_of, member_of
+from .mapping import MYSQL, column_of, expression_of, mapper_of, member_of
 from .servers import prepare_nothing_behind_poolers, require_causal_reads
 from .transactions import FlushRouting, begin, forget_changes, log
 
@@ -39,6 +48,9 @@ _AUTOCOMMIT = (
     " rolled back: give the engine another isolation_level than AUTOCOMMIT, and the driver no"
     " autocommit, nor isolation_level=None on SQLite."
 )
+
+#: The execution option of the statements that lock builds.
+_LOCKED = "build_admin_locked"
 
 
 class Database(NamedTuple):
@@ -169,6 +181,9 @@ class BuildQuery:
 
     def _begin_locking(self, database: Database) -> None:
         database.begin()
+        if self.reads_more:
+            # The host's auth may hold what a member is read from, as it was before the lock.
+            database.session.expire_all()
         if database.bind.dialect.name == "sqlite":
             self._lock_sqlite(database.connection)
         else:
@@ -179,19 +194,34 @@ class BuildQuery:
 
     def _under_lock(self, database: Database) -> FlushRouting:
         """Read where the session flushes, and what is stored now."""
+        if not self.reads_more or database.bind.dialect.name == "sqlite":
+            return FlushRouting(database.session)
         of_mysql = database.bind.dialect.name in MYSQL
-        reads = _LockingReads if of_mysql and self._needs_more_queries else FlushRouting
-        return reads(database.session)
+        return _LockingReads(database.session, _lock_all if of_mysql else self._lock_related)
 
     @cached_property
-    def _needs_more_queries(self) -> bool:
+    def reads_more(self) -> bool:
         """Whether not all of a build comes with its row: some may be read when it is asked for."""
         mapper = self._mapper
         return bool(
             mapper.relationships
             or len(mapper.tables) > 1
+            or len([*mapper.self_and_descendants]) > 1
             or any(one.deferred for one in mapper.column_attrs)
+            or any(expression_of(self._model, name) is None for name in self._attributes)
         )
+
+    def _lock_related(self, state: ORMExecuteState) -> None:
+        """Lock what the ORM reads of a build in other tables.
+
+        PostgreSQL's later statements see what is stored by then, or fail, but do not keep it so.
+        """
+        mapper = state.bind_mapper
+        if mapper is None or mapper.isa(self._mapper):
+            return
+        if state.is_relationship_load or (state.is_column_load and len(mapper.tables) == 1):
+            query: Any = state.statement
+            state.statement = query.with_for_update(read=True, of=[*mapper.tables])
 
     def dump_locked(self, database: Database, build: Any, build_id: Any) -> Document:
         """Return the document of a locked build, whose attributes may have expired."""
@@ -227,8 +257,7 @@ class BuildQuery:
 
     @cached_property
     def _select_locked(self) -> Select[Any]:
-        # OF: an outer join (of an eager relationship, of a subclass) cannot be locked.
-        return self._select.with_for_update(of=list(self._mapper.tables))
+        return self._locked(self._select)
 
     @cached_property
     def _select_all(self) -> Select[Any]:
@@ -238,7 +267,13 @@ class BuildQuery:
 
     @cached_property
     def _select_all_locked(self) -> Select[Any]:
-        return self._select_all.with_for_update(of=list(self._mapper.tables))
+        return self._locked(self._select_all)
+
+    def _locked(self, query: Select[Any]) -> Select[Any]:
+        # lazyload: what is joined is read as it was before the wait for the lock. OF: an outer join
+        # of a subclass cannot be locked.
+        locked = query.options(lazyload("*")).with_for_update(of=list(self._mapper.tables))
+        return locked.execution_options(**{_LOCKED: True})
 
     @cached_property
     def _update_no_row(self) -> Update:
@@ -332,25 +367,37 @@ class BuildQuery:
 
 
 class _LockingReads(FlushRouting):
-    """Route as a flush, and let the ORM's further SELECTs of a build lock what they read.
+    """Route as a flush, and let further SELECTs of the session lock what they read.
 
-    MySQL and MariaDB show a transaction what was stored when it began, perhaps in the host's auth.
-    Locking reads alone see what others have stored since.
+    :param lock: called with each statement of the ORM.
     """
+
+    def __init__(self, session: Session, lock: Callable[[ORMExecuteState], None]) -> None:
+        super().__init__(session)
+        self._lock = lock
 
     def __enter__(self) -> None:
         super().__enter__()
-        event.listen(self._session, "do_orm_execute", _read_locking)
+        event.listen(self._session, "do_orm_execute", self._lock)
 
     def __exit__(self, *error: object) -> None:
-        event.remove(self._session, "do_orm_execute", _read_locking)
+        event.remove(self._session, "do_orm_execute", self._lock)
         super().__exit__(*error)
 
 
-def _read_locking(state: ORMExecuteState) -> None:
-    if state.is_column_load or state.is_relationship_load:
-        query: Any = state.statement
+def _lock_all(state: ORMExecuteState) -> None:
+    """Lock whatever is read on MySQL and MariaDB.
+
+    They show a transaction what was stored when it began, perhaps in the host's auth. Locking reads
+    alone see what others have stored since.
+    """
+    query: Any = state.statement
+    if isinstance(query, Select) and _LOCKED not in state.execution_options:
         state.statement = query.with_for_update(read=True)
+    elif isinstance(query, FromStatement) and isinstance(query.element, Select):
+        # So the ORM reads the columns that a subclass has in a table of its own.
+        state.statement = query = copy(query)
+        query.element = query.element.with_for_update(read=True)
 
 
 def _require_transactions(connection: Connection) -> None:
