@@ -48,13 +48,7 @@ def related(lazy: Any) -> dict[str, Any]:
 
 def details_of(build: Any) -> Any:
     session: Any = object_session(build)
-    return session.scalars(sa.select(details_model(type(build)))).one()
-
-
-def details_model(model: Any) -> Any:
-    """The class of ``odd_host`` beside the builds."""
-    mappers = model.registry.mappers
-    return next(one.class_ for one in mappers if one.class_.__name__ == "Details")
+    return session.scalars(sa.select(type(build).other)).one()
 
 
 def text_of_details(build: Any) -> Any:
@@ -97,7 +91,9 @@ def odd_host(make_host: MakeHost, url: str, kind: str, **options: Any) -> Host:
         "build_id": sa.Column(sa.ForeignKey("builds.id")),
         "text": sa.Column(sa.String(250)),
     }
+    # An attribute, too, because the registry of SQLAlchemy has weak references.
     Details: Any = type("Details", (model.__mro__[1],), details)
+    model.other = Details
     host = make_host(url, model=model, schema=Schema, rows=[], history=history_of(model), **options)
     with Session(host.engine) as session, session.begin():
         session.add(model(**row_of("error")))
@@ -158,7 +154,7 @@ def test_what_the_auth_holds_is_read_again(
     def auth(view: Callable[..., Any]) -> Callable[..., Any]:
         def checked(**values: Any) -> Any:
             if meanwhile:
-                details = details_model(host.model)
+                details = host.model.other
                 g.held = host.session.get(details, 1)
                 g.build = host.session.get(host.model, 1)
                 assert (g.held.text, g.build.failure) == ("old", "old")
@@ -264,7 +260,7 @@ def test_what_a_listener_of_another_object_writes_is_read_back(
     make_host: MakeHost, database_url: str
 ) -> None:
     host = odd_host(make_host, database_url, "lazy")
-    details = details_model(host.model)
+    details = host.model.other
 
     def touch(mapper: Any, connection: Any, target: Any) -> None:
         connection.execute(sa.update(host.model.__table__).values(title="touched"))
