@@ -80,7 +80,7 @@ class BuildCodec:
 
     def __init__(self, schema: type[BuildSchema], model: type[Any], dialect: Dialect) -> None:
         self._model = model
-        self._dialect = dialect
+        self.dialect = dialect
         self.schema: BuildSchema = self._limited(schema)
         self.members: dict[str, Member] = members_of(self.schema)
         #: Whether the schema has hooks, which may load and dump otherwise than its fields.
@@ -271,7 +271,7 @@ class BuildCodec:
             if key == "id":
                 member.field.required = True  # no other member says which build is meant
             if not isinstance(member.field, _Unchanged) and (key == "id" or not member.protected):
-                add_limits(member.field, column_of(self._model, member.attribute), self._dialect)
+                add_limits(member.field, column_of(self._model, member.attribute), self.dialect)
             if member.attribute not in members:
                 limited.load_fields[f"alias of {key}"] = _Alias(member.attribute, limited)
         return cast(BuildSchema, limited)

@@ -103,8 +103,9 @@ class Databases:
                 rollback(session)
                 return
             forget_changes(session)
-            # No rollback: what the host's auth has added must not be lost under a 200.
-            session.commit()
+            if session.in_transaction():  # or else nothing was read
+                # No rollback: what the host's auth has added must not be lost under a 200.
+                session.commit()
 
     @contextmanager
     def changing(self) -> Iterator[Database]:

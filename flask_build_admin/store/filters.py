@@ -4,17 +4,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
 from marshmallow import ValidationError, fields
-from sqlalchemy import JSON, ColumnElement, and_, false, or_
+from sqlalchemy import JSON, ColumnElement, and_, false, literal, or_
+from sqlalchemy.engine import Dialect
 
 from ..exceptions import InvalidJSON, InvalidParameter
 from ..representation import Document, decode, same
 from ..schema import AnyField, BuildSchema, Choice, Member, UnixTime, WholeNumber, members_of
 from .codec import BuildCodec
-from .mapping import column_of, expression_of, python_type
+from .mapping import column_of, expression_of, python_type, same_text
 
 #: The members that are signs of life of an unfinished build, in the order of the times.
 SIGNS_OF_LIFE = ("created", "enqueued", "started")
@@ -80,7 +82,7 @@ class FilterConditions:
                 problems[key] = ["no column of the builds"]
                 continue
             try:
-                conditions.append(self._equals(codec.members[key], value))
+                conditions.append(self._equals(codec.members[key], value, codec.dialect))
             except ValidationError as error:
                 problems[key] = [str(one) for one in error.messages]
         conditions += self._within(codec.members, wanted, problems)
@@ -88,25 +90,28 @@ class FilterConditions:
             raise InvalidParameter(problems)
         return conditions
 
-    def _equals(self, member: Member, value: Any) -> ColumnElement[bool]:
+    def _equals(self, member: Member, value: Any, dialect: Dialect) -> ColumnElement[bool]:
         column, field = getattr(self._model, member.attribute), member.field
         loaded = field.deserialize(value)
-        dumped = _dump(member, loaded)
+        if value is None:
+            return column.is_(None)  # type: ignore[no-any-return]
+        of_null = _dump(member, None)
         held = python_type(column_of(self._model, member.attribute))
         if isinstance(loaded, int) and held in (bool, int):
             loaded = held(loaded)  # PostgreSQL compares no boolean with a number
-        of_null = _dump(member, None)
-        if value is None:
-            return column.is_(None)  # type: ignore[no-any-return]
         if isinstance(field, UnixTime):  # the column may have fractions of the second
             following = _moment(field, value + 1)
             start = column >= loaded if loaded is not None else column.is_not(None)
             found = and_(start, column < following) if following is not None else start
+        elif isinstance(field, WholeNumber) and held in (float, Decimal):
+            found = _truncated(column, loaded or 0)
         elif loaded is None and isinstance(field, WholeNumber):
             found = column == 0
         else:
             found = column == loaded  # NULL: IS NULL
-        return or_(found, column.is_(None)) if same(of_null, dumped) else found
+            if isinstance(loaded, str) and held in (str, object):
+                found = and_(found, same_text(column, literal(loaded, column.type), dialect))
+        return or_(found, column.is_(None)) if same(of_null, _dump(member, loaded)) else found
 
     def _within(
         self, members: Mapping[str, Member], wanted: BuildFilter, problems: dict[str, list[str]]
@@ -133,21 +138,6 @@ class FilterConditions:
                 problems["idle_before"] = ["these builds have no time that a query can compare"]
             for key, moment in self._moments.items():
                 yield from _earlier(moment, members[key].field, wanted.idle_before)
-
-
-def dumped_members(codec: BuildCodec, wanted: BuildFilter) -> Document:
-    """Return the members that a build must have as they are dumped: a collation may ignore case.
-
-    :param wanted: filters that the codec's fields take.
-    """
-    if codec.has_hooks:  # one may dump them otherwise
-        return {}
-    # A UUID, for example, may be written in several ways, and is dumped in one.
-    found = {key: codec.members[key] for key in wanted.members}
-    return {
-        key: _dump(member, member.field.deserialize(wanted.members[key]))
-        for key, member in found.items()
-    }
 
 
 def _dump(member: Member, loaded: Any) -> Any:
@@ -178,6 +168,13 @@ def value_from_text(field: "AnyField | None", text: str) -> Any:
         if len(document) == 1:
             return document["value"]
     return text
+
+
+def _truncated(column: Any, number: int) -> ColumnElement[bool]:
+    """Return the condition that a column is this number without its fraction."""
+    above = column >= number if number > 0 else column > number - 1
+    below = column <= number if number < 0 else column < number + 1
+    return and_(above, below)
 
 
 def _moment(field: AnyField, second: int) -> Any:

@@ -13,7 +13,7 @@ from ..schema import UnixTime, to_unix_time
 from .codec import BuildCodec
 from .dberrors import UnknownValue, Unreadable, comparing_values, converting_values
 from .locking import Database
-from .mapping import mapper_of, python_type
+from .mapping import mapper_of, python_type, same_text
 from .portions import FIRST_BUILDS, MAX_PORTION, next_portion
 from .revisions import (
     MAX_REVISION_ID,
@@ -101,8 +101,8 @@ class BuildHistory:
             name = revision.actor and revision.actor.encode("ascii", "backslashreplace").decode()
             row[self._columns["actor"].key] = name
             inserted = database.connection.execute(self._insert, row)
-        revision_id, *_ = inserted.inserted_primary_key or [None]
-        return revision._replace(id=revision_id, at=to_unix_time(at))
+        key = inserted.inserted_primary_key  # with the columns by which the host partitions it
+        return revision._replace(id=getattr(key, self._id.key, None), at=to_unix_time(at))
 
     def find(
         self, database: Database, build_id: Any, revision_id: int
@@ -243,10 +243,8 @@ class BuildHistory:
         later = self._id.table.alias()
         build_id, revision_id = later.c[self._build_id.key], later.c[self._id.key]
         conditions = [build_id == self._build_id, revision_id > self._id]
-        if python_type(self._build_id) in (str, object):  # a collation may find "abc" for "ABC"
-            of_postgresql = database.bind.dialect.name == "postgresql"
-            exact: Any = sa.Text(collation="C") if of_postgresql else sa.LargeBinary()
-            conditions.append(sa.cast(build_id, exact) == sa.cast(self._build_id, exact))
+        if python_type(self._build_id) in (str, object):
+            conditions.append(same_text(build_id, self._build_id, database.bind.dialect))
         return sa.select(revision_id).where(*conditions).order_by(revision_id)
 
     def _read(

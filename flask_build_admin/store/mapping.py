@@ -3,8 +3,20 @@
 import inspect
 from typing import Any
 
-from sqlalchemy import JSON, Column
+from sqlalchemy import (
+    CHAR,
+    JSON,
+    Column,
+    ColumnElement,
+    LargeBinary,
+    Text,
+    cast,
+    func,
+    literal,
+    literal_column,
+)
 from sqlalchemy import inspect as sa_inspect
+from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import ArgumentError, InvalidRequestError
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapper, RelationshipProperty
@@ -100,6 +112,20 @@ def member_of(schema: BuildSchema, key: str) -> Member:
     raise ConfigurationError(
         f"{type(schema).__name__} has no member {key!r}: declare it, and list it in Meta.fields."
     )
+
+
+def same_text(column: Any, other: Any, dialect: Dialect) -> ColumnElement[bool]:
+    """Return the condition that two texts are the same: a collation may find "abc" for "ABC"."""
+    if dialect.name == "postgresql":
+        if isinstance(column.type, CHAR):
+            return literal(True)  # a cast would remove the blanks at its end
+        kind: Any = Text(collation="C")
+    else:
+        kind = LargeBinary()
+    if dialect.name in MYSQL:  # the column may have another character set than the connection
+        to_unicode: Any = literal_column("utf8mb4")
+        column, other = (func.convert(one.op("USING")(to_unicode)) for one in (column, other))
+    return cast(column, kind) == cast(other, kind)
 
 
 def python_type(column: Column[Any] | None) -> type[Any]:

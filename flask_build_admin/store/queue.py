@@ -17,10 +17,10 @@ from sqlalchemy.orm import aliased
 
 from ..exceptions import BuildNotFound, ConfigurationError
 from ..options import require_names
-from ..representation import Document, changed_members
+from ..representation import Document
 from ..schema import BuildSchema, members_of
 from .dberrors import UnknownValue, Unreadable, comparing_values, converting_values
-from .filters import BuildFilter, FilterConditions, accepts, dumped_members
+from .filters import BuildFilter, FilterConditions, accepts
 from .limits import limited_field
 from .locking import BuildQuery, Database
 from .mapping import expression_of, member_of
@@ -107,8 +107,7 @@ class BuildQueue:
         conditions = self.conditions(database, wanted)
         ids = self.ids(database, wanted, page)
         size = page.first
-        expected = dumped_members(database.codec, wanted)
-        needed = dict.fromkeys(["id", *members, *wanted.members]) if members else ()
+        needed = dict.fromkeys(["id", *members]) if members else ()
         while ids:
             portion, ids = ids[:size], ids[size:]
             documents, rows = self._query.find_all(
@@ -117,8 +116,6 @@ class BuildQueue:
             size = next_portion(rows, MAX_PORTION)
             for build_id in portion:
                 document = documents.pop(build_id, None)
-                if document is not None and changed_members(document, expected):
-                    document = None
                 dumped = database.codec.dump_id(build_id) if document is None else document["id"]
                 yield dumped, document
 

@@ -1,7 +1,8 @@
 """Snapshots: what a revision holds of a build, and what an undo restores of it."""
 
 from datetime import datetime, timedelta
-from math import floor, isfinite
+from decimal import Decimal
+from math import floor, isfinite, nextafter
 from typing import Any
 
 from marshmallow import missing
@@ -20,9 +21,11 @@ def snapshot(codec: BuildCodec, build: Any, document: Document) -> Document:
         if value is None:
             exact[key] = None
         elif isinstance(value, datetime) and value.microsecond and _is_whole(codec, key):
-            exact[key] = to_unix_time(value) + value.microsecond / 1e6
-        elif isinstance(value, float) and isfinite(value) and _is_whole(codec, key):
-            exact[key] = value
+            second = to_unix_time(value)
+            # Far ahead, the nearest number would be the next second.
+            exact[key] = min(second + value.microsecond / 1e6, nextafter(second + 1, second))
+        elif isinstance(value, float | Decimal) and isfinite(value) and _is_whole(codec, key):
+            exact[key] = float(value)
     return {key: exact.get(key, value) for key, value in document.items()} if exact else document
 
 

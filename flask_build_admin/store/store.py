@@ -37,7 +37,7 @@ from .clean import CLEAN_MESSAGE, CLEAN_STATUS, clean_problem, cleaned_members
 from .codec import BuildCodec, LoadedBuild
 from .databases import Databases, require_session
 from .dberrors import Unreadable, converting_values
-from .filters import BuildFilter, dumped_members
+from .filters import BuildFilter
 from .history import BuildHistory
 from .limits import add_limits, limited_field, not_blank
 from .locking import BuildQuery, Database
@@ -48,6 +48,7 @@ from .portions import FIRST_BUILDS
 from .queue import MAX_BUILDS, UNFINISHED, BuildQueue, QueuePage
 from .revisions import BATCH, DEFAULT_REVISIONS, INVALID_BATCH, Revision, RevisionFilter
 from .snapshots import load_restored, members_to_restore
+from .transactions import FlushRouting
 from .warnings import BuildWarning, WarningRules
 
 #: How many revisions one transaction deletes. Others may wait for it.
@@ -212,7 +213,7 @@ class BuildStore:
             self._check_options(options, database)
             value = database.codec.load_id(build_id)
             change = BuildChange(database, self._rules, value, options)
-            return change.apply(*_prepare_set(members, {}, change))
+            return change.apply(*_prepare_set(members, change))
 
     def set(
         self,
@@ -236,7 +237,7 @@ class BuildStore:
         items, unknown = [], []
         for text in build_ids:
             try:
-                items.append(BatchItem(codec.load_id(text), partial(_prepare_set, members, {})))
+                items.append(BatchItem(codec.load_id(text), partial(_prepare_set, members)))
             except BuildNotFound as error:
                 unknown.append(BatchFailure(text, error))
         result = self._run(items, options, codec, on_progress=on_progress)
@@ -275,15 +276,15 @@ class BuildStore:
             codec = database.codec
             database.begin()
             conditions = queue.conditions(database, wanted)
-            expected = dumped_members(codec, wanted)
             members = cleaned_members(codec, self.clean_status, message, finished)
             ids: Sequence[Any]
             if build_ids is None:
-                ids = queue.ids(database, wanted, QueuePage(limit + 1, oldest=True))
+                with FlushRouting(database.session):  # a replica may be late
+                    ids = queue.ids(database, wanted, QueuePage(limit + 1, oldest=True))
             else:
                 ids = [codec.load_id(text) for text in build_ids]
 
-        prepare = partial(_prepare_set, members, expected)
+        prepare = partial(_prepare_set, members)
         items = [BatchItem(one, prepare) for one in ids[:limit]]
         result = self._run(
             items, options, codec, conditions=conditions, gone=False, on_progress=on_progress
@@ -555,11 +556,7 @@ class BuildStore:
                 if (build := builds.get(item.build_id)) is None:
                     continue
                 change = BuildChange(database, self._rules, item.build_id, options, build)
-                try:
-                    prepared = item.prepare(change)
-                except BuildNotFound:
-                    continue
-                results[-1] = result = change.write(*prepared)
+                results[-1] = result = change.write(*item.prepare(change))
                 changes.append((change, result))
             end_changes(database, options)
             for change, result in changes:
@@ -600,12 +597,8 @@ class BuildStore:
         return self._reasons[dialect.name]
 
 
-def _prepare_set(
-    members: Document, expected: Document, change: BuildChange
-) -> tuple[list[str], LoadedBuild]:
+def _prepare_set(members: Document, change: BuildChange) -> tuple[list[str], LoadedBuild]:
     codec = change.codec
-    if changed_members(change.before, expected):
-        raise BuildNotFound
     change.check_precondition()
     loaded = codec.load(change.before | members)
     # Not as it was sent: a UUID may be written in two ways.

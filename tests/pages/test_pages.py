@@ -230,9 +230,7 @@ def test_what_is_left_out_of_a_page_hides_no_others(
     ]
     host = make_host(database_url, model=model, rows=rows, history=history_of(model))
     browser = browse(host)
-    # Where the collation finds "Worker-7", too, the unreadable one may be meant.
-    found = {*range(2, 201, 2)} | ({7} if host.engine.dialect.name == "mysql" else set())
-    for query, expected in (("", range(1, 201)), ("?host=worker-7", sorted(found))):
+    for query, expected in (("", range(1, 201)), ("?host=worker-7", range(2, 201, 2))):
         page, seen = browser.get(f"/{query}"), []
         while True:
             seen += ids(page)

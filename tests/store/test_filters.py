@@ -6,12 +6,13 @@ import enum
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 from marshmallow import fields, post_dump
-from sqlalchemy.dialects.mysql import DATETIME
+from sqlalchemy.dialects.mysql import DATETIME, VARCHAR
 
 from flask_build_admin import BuildSchema, Choice, Flag, Text, UnixTime, WholeNumber
 from flask_build_admin.store.filters import value_from_text
@@ -137,6 +138,59 @@ FOUND = {
 
 def test_a_member_is_read_by_its_own_field(kinds: Host) -> None:
     assert {query: ids(kinds, query) for query in FOUND} == FOUND
+
+
+class Hooked(BuildSchema):
+    @post_dump
+    def keep(self, data: Any, **_: Any) -> Any:
+        return data
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        sa.String(50),
+        sa.String(50)
+        .with_variant(sa.String(50, collation="NOCASE"), "sqlite")
+        .with_variant(VARCHAR(50, charset="latin1"), "mysql", "mariadb"),
+        sa.CHAR(20),
+    ],
+    ids=["text", "another collation", "padded"],
+)
+@pytest.mark.parametrize("schema", [BuildSchema, Hooked])
+def test_a_text_is_found_as_it_is_written_and_no_other(
+    make_host: MakeHost, database_url: str, schema: type[BuildSchema], kind: Any
+) -> None:
+    model = model_of("host", host=sa.Column(kind))
+    hosts = ["Worker-7", "worker-7", "wörker-7", "WORKER-7", "worker-7 x"]
+    rows = [row_of(id=at, number=at, status="running", created=at) for at in range(1, 6)]
+    rows = [row | {"host": host} for row, host in zip(rows, hosts, strict=True)]
+    host = make_host(database_url, model=model, schema=schema, rows=rows)
+    for at, name in enumerate(hosts, 1):
+        shown = quote(host.get(at).json["host"])
+        assert ids(host, f"host={shown}&order=oldest&limit=1") == [at], name
+    cleaned = host.client.put("/api/v1/admin/clean?host=worker-7&limit=1", headers=ADMIN)
+    assert cleaned.json == "1 build cleaned."
+    assert [host.row(at)["status"] for at in (1, 2, 4)] == ["running", "error", "running"]
+
+
+@pytest.mark.parametrize("kind", [sa.Double, sa.Numeric(20, 2)])
+def test_a_number_is_found_without_its_fraction(
+    make_host: MakeHost, database_url: str, kind: Any
+) -> None:
+    class Signed(BuildSchema):
+        parent = WholeNumber(minimum=-9)
+
+    values = [-2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2]
+    rows = [
+        row_of(id=at, status="running") | {"parent": value} for at, value in enumerate(values, 1)
+    ]
+    model = model_of("parent", parent=sa.Column(kind))
+    host = make_host(database_url, model=model, schema=Signed, rows=rows)
+    shown = {at: host.get(at).json["parent"] for at in range(1, len(values) + 1)}
+    for number in (-2, -1, 0, 1, 2):
+        found = [at for at in shown if shown[at] == number]
+        assert sorted(ids(host, f"parent={number}")) == found
 
 
 @pytest.mark.parametrize("zero", ["0", "%220%22"])

@@ -19,7 +19,7 @@ from flask_build_admin.exceptions import ConfigurationError
 from flask_build_admin.representation import Representation
 from tests.support.cluster import Cluster, Standby, run_cluster, run_standby
 from tests.support.databases import LOCK_PATIENCE, impatient_engine, own_database
-from tests.support.hosts import OCTOCAT, Build, BuildRevision, Host, anybody, model_of
+from tests.support.hosts import ADMIN, OCTOCAT, Build, BuildRevision, Host, anybody, model_of
 from tests.support.repairs import change, changes_of, command, fetch, queued, undo_newest
 from tests.support.servers import wait_until
 
@@ -304,6 +304,14 @@ def test_a_put_is_judged_on_the_primary(lagging: Lagging) -> None:
     assert revision["before"] == BY_ANOTHER
     assert stale.row() == RUNNING
     assert stale.recorded() == []
+
+
+def test_a_clean_looks_for_builds_on_the_primary(lagging: Lagging) -> None:
+    host, stale = lagging
+    host.execute("UPDATE builds SET status = 'running', host = 'worker-9', created = 1")
+    cleaned = host.client.put("/api/v1/admin/clean?host=worker-9", headers=ADMIN)
+    assert cleaned.json == "1 build cleaned."
+    assert (host.row()["status"], stale.row()) == ("error", RUNNING)
 
 
 def test_what_differs_is_judged_on_the_primary(lagging: Lagging) -> None:

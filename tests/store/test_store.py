@@ -521,6 +521,8 @@ def test_a_session_that_does_not_begin_by_itself(make_host: MakeHost, database_u
     host.session.configure(autobegin=False)
     assert host.get().json == OCTOCAT
     assert host.put(OCTOCAT | {"title": "x"}).json == OCTOCAT | {"title": "x"}
+    result = host.blueprint.store.set(["1"], {"title": "y"})
+    assert [one.changes["title"]["after"] for one in result.changed] == ["y"]
 
 
 def test_what_the_auth_left_pending_is_no_fault_of_the_id(

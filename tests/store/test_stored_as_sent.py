@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Session, object_session, relationship, validates
 from sqlalchemy.types import TypeDecorator
 
-from flask_build_admin import BuildSchema, Text, UnixTime, build_updating
+from flask_build_admin import BuildSchema, Text, UnixTime, WholeNumber, build_updating
 from tests.support.hosts import OCTOCAT, Host, history_of, model_of, row_of
 from tests.support.repairs import (
     change,
@@ -652,6 +653,31 @@ def precise() -> Any:
 def precise_and_aware() -> Any:
     kind = sa.DateTime(timezone=True).with_variant(DATETIME(fsp=6), "mysql", "mariadb")
     return sa.Column(kind)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        (sa.DateTime().with_variant(DATETIME(fsp=6), "mysql", "mariadb"), datetime.max),
+        (sa.Numeric(20, 2), Decimal("1.25")),
+    ],
+)
+def test_an_undo_restores_what_no_json_number_has(
+    make_host: MakeHost, database_url: str, column: Any, value: Any
+) -> None:
+    member = UnixTime() if value is datetime.max else WholeNumber()
+    schema = type("Schema", (BuildSchema,), {"finished": member})
+    model = model_of(finished=sa.Column(column))
+    rows = [row_of(finished=value)]
+    host = keeping(make_host, database_url, model, schema=schema, rows=rows)
+    shown = host.get().json["finished"]
+    change(host, title="x")
+    assert host.revisions().json[0]["changed_outside"] == {}
+    change(host, finished=1700000000)
+    assert undo_newest(host).json["finished"] == shown
+    # The nearest moment that a number has is less than a tenth of a millisecond away.
+    left = host.row()["finished"]
+    assert left == value or value - left < timedelta(microseconds=100)
 
 
 @pytest.mark.parametrize("column", [precise, precise_and_aware])
