@@ -206,6 +206,23 @@ def test_the_pages_of_the_queue(paged: Paged) -> None:
     assert host.blueprint.store.count_unfinished(["status"], 9) == {"status": [("running", 102)]}
 
 
+def test_a_build_that_is_finished_while_the_page_is_read_is_not_on_it(
+    make_host: Callable[..., Host], sqlite_url: str
+) -> None:
+    host = make_host(sqlite_url, rows=[stuck(1), stuck(2), stuck(3)])
+    finished: list[int] = []
+
+    def finish(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if "builds.id IN" in statement and not finished:
+            finished.append(2)
+            host.execute("UPDATE builds SET status = 'success' WHERE id = 2")
+
+    sa.event.listen(host.engine, "before_cursor_execute", finish)
+    page = browse(host).get("/")
+    assert finished
+    assert ids(page) == ["1", "3"]
+
+
 def test_what_is_left_out_of_a_page_hides_no_others(
     make_host: Callable[..., Host], database_url: str
 ) -> None:
