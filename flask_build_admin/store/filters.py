@@ -109,7 +109,9 @@ class FilterConditions:
             found = column == 0
         else:
             found = column == loaded  # NULL: IS NULL
-            if isinstance(loaded, str) and held in (str, object):
+            # Of an unknown type PostgreSQL may write the text in another way: 10.0.0.1/32.
+            texts = (str,) if dialect.name == "postgresql" else (str, object)
+            if isinstance(loaded, str) and held in texts:
                 found = and_(found, same_text(column, literal(loaded, column.type), dialect))
         return or_(found, column.is_(None)) if same(of_null, _dump(member, loaded)) else found
 

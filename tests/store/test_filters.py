@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from marshmallow import fields, post_dump
 from sqlalchemy.dialects.mysql import DATETIME, VARCHAR
+from sqlalchemy.dialects.postgresql import INET
 
 from flask_build_admin import BuildSchema, Choice, Flag, Text, UnixTime, WholeNumber
 from flask_build_admin.store.filters import value_from_text
@@ -172,6 +173,17 @@ def test_a_text_is_found_as_it_is_written_and_no_other(
     cleaned = host.client.put("/api/v1/admin/clean?host=worker-7&limit=1", headers=ADMIN)
     assert cleaned.json == "1 build cleaned."
     assert [host.row(at)["status"] for at in (1, 2, 4)] == ["running", "error", "running"]
+
+
+def test_an_address_is_found_as_it_is_shown(
+    make_host: MakeHost, server_urls: dict[str, str]
+) -> None:
+    if "postgresql" not in server_urls:
+        pytest.skip("a type of PostgreSQL")
+    model = model_of("host", host=sa.Column(INET))
+    rows = [row_of(id=at, status="running") | {"host": f"10.0.0.{at}"} for at in (1, 2)]
+    host = make_host(server_urls["postgresql"], model=model, rows=rows)
+    assert ids(host, f"host={host.get().json['host']}") == [1]
 
 
 @pytest.mark.parametrize("kind", [sa.Double, sa.Numeric(20, 2)])
